@@ -1,0 +1,119 @@
+"""``python -m causal.audit``: a survey's attribute effects, with uncertainty and checks."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from causal.cli import run_command, study_parser
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from causal.ignorability import Check
+    from causal.runs import Run
+    from causal.study import Study
+    from causal.survey import Survey
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the audit; return its exit code."""
+    parser = study_parser("python -m causal.audit", "Estimate how demographic attributes shift a survey's answers.")
+    parser.add_argument("--strict", action="store_true", help="exit 3 if the support or identification check fails")
+    parser.add_argument("--dry-run", action="store_true", help="check study and data, say what would be done, write nothing")
+    arguments = parser.parse_args(argv)
+    return run_command(lambda: audit(arguments))
+
+
+def audit(arguments: argparse.Namespace) -> None:
+    """Read, count, estimate, check, write; then have the report written by the diagnostics."""
+    from causal.runs import Run
+    from causal.study import Study
+    from causal.survey import read_survey
+
+    study = Study.load(arguments.study, arguments.overrides)
+    run = Run.for_study(study, arguments.out)
+    survey = read_survey(study)
+    if arguments.dry_run:
+        _say_plan(survey, run)
+        return
+    table, found = audit_survey(survey, run)
+    subprocess.run([sys.executable, "-m", "diagnostics.report", str(run.path), "--quiet"], check=True)  # noqa: S603
+    _say_result(study, table, found, run)
+    _gate(found, arguments.strict)
+
+
+def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
+    """Write the survey's two tables and checks to a run folder, unless they are there already.
+
+    Returns
+    -------
+    tuple of DataFrame and list of Check
+        The effects table and the checks.
+    """
+    from causal.counts import count
+    from causal.distributions import distributions
+    from causal.effects import survey_effects
+    from causal.grid import grid_from_counts, subsets
+    from causal.ignorability import checks, write_checks
+    from causal.runs import SURVEY_SECTIONS
+    from causal.tables import distributions_schema, effects_schema, read_effects, write_table
+
+    study = survey.study
+    inputs = {"study": study.fingerprint(*SURVEY_SECTIONS), "data": survey.data_hash}
+    if run.is_done("audit", inputs):
+        table = read_effects(run.survey_effects)
+        return table, checks(survey, table)
+    counts = count(survey)
+    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    table = survey_effects(grids, study, survey.countries)
+    found = checks(survey, table)
+    attributes = list(study.attributes)
+    write_table(distributions(grids, study, survey.countries), run.survey_distributions, distributions_schema(attributes))
+    write_table(table, run.survey_effects, effects_schema(attributes))
+    write_checks(found, run.checks)
+    run.record(study, "audit", inputs, [run.survey_distributions, run.survey_effects, run.checks])
+    return table, found
+
+
+def _say_plan(survey: Survey, run: Run) -> None:
+    from causal.grid import subsets
+
+    study = survey.study
+    print(f"{study.name}: {survey.respondents} respondents, {len(survey.countries)} countries, {len(study.questions)} questions")
+    print(f"would estimate effects of {', '.join(study.attributes)} in {len(subsets(study))} sets of specified attributes")
+    print(f"would write to {run.path}; nothing was written (--dry-run)")
+
+
+def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: Run) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=f"{study.name}: effects of each attribute", title_justify="left")
+    for name in ("attribute", "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
+        shown.add_column(name, justify="left" if name in ("attribute", "estimand") else "right")
+    for (attribute, estimand), rows in table.groupby(["attribute", "estimand"], sort=False):
+        known = rows[rows["supported"]]
+        strong = (known["q_value"] < 0.05).sum()
+        shown.add_row(attribute, str(len(rows)), str(len(known)), f"{known['shift'].abs().mean():.3f}", str(strong), estimand)
+    console = Console()
+    console.print(shown)
+    for check in found:
+        console.print(f"{check.verdict:>4}  {check.name}: {check.meaning}", soft_wrap=True, markup=False, highlight=False)
+    for path in (run.survey_distributions, run.survey_effects, run.checks, run.path / "report.html"):
+        print(path)
+
+
+def _gate(found: Sequence[Check], strict: bool) -> None:
+    from causal.errors import GateError
+
+    failed = [check for check in found if check.verdict == "fail" and check.name in ("support", "identification")]
+    if strict and failed:
+        raise GateError("; ".join(f"{check.name}: {check.meaning} {check.advice}" for check in failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What the four commands share: arguments, exit codes, progress bars."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from causal.errors import GateError, InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad arguments, configuration or data, 3 a gate failed under --strict, 130 interrupted"
+
+
+def study_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments of every command that takes a study."""
+    parser = argparse.ArgumentParser(prog=prog, description=description, epilog=EXIT_CODES)
+    parser.add_argument("study", metavar="STUDY", help="the study file (YAML)")
+    parser.add_argument("--out", metavar="RUN", help="the run folder (default: runs/<study name>)")
+    parser.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="override one key, such as fit.lora.rank=16"
+    )
+    return parser
+
+
+def run_command(command: Callable[[], None]) -> int:
+    """Run a command and turn the errors a user can cause into its exit code and one message."""
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except GateError as error:
+        print(f"gate: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("interrupted; finished work is kept, run the same command to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def progress_bars() -> Progress:
+    """Return progress bars on stderr, shown when it is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )

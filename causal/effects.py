@@ -1,0 +1,163 @@
+"""Grids to the effects table: every toggle with its support, estimand, uncertainty and q-value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from causal.estimators import cell
+from causal.grid import Grid, option_counts, scores
+from causal.study import Study
+
+
+@dataclass(frozen=True)
+class _Toggles:
+    """The toggles of one attribute, one contrast and one attribute subset, in arrays."""
+
+    attribute: str
+    reference: str
+    treated: str
+    place: tuple[np.ndarray, ...]  # (country, held attributes ..., question) of each toggle
+    held: tuple[str, ...]
+    low: cell.Cells
+    high: cell.Cells
+
+
+def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
+    """Estimate every toggle of a survey with the ``cell`` estimator.
+
+    Parameters
+    ----------
+    grids : sequence of Grid
+        One per attribute subset.
+    study : Study
+        Levels (the first is the reference), questions, support, confidence and DAG.
+    countries : sequence of str
+        Names along the grids' first axis.
+
+    Returns
+    -------
+    DataFrame
+        The effects table. Unsupported toggles stay in it, marked, without a q-value; Benjamini-Hochberg
+        runs over all supported ones.
+    """
+    table = _table(grids, study, countries, "cell", study.causal_graph.estimand)
+    enough = study.effects.support
+    sizes = table[["n_reference", "n_treated", "n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
+    table["supported"] = (sizes >= enough).all(axis=1)
+    table["q_value"] = np.nan
+    tested = table["supported"] & table["p_value"].notna()
+    if tested.any():
+        table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
+    return table
+
+
+def model_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
+    """Lay out every toggle of a model, whose distributions are exact.
+
+    Returns
+    -------
+    DataFrame
+        The effects table with ``estimator`` "model", zero standard errors, no n, no p- or q-value. Editing
+        a persona is an intervention, so every contrast is identified.
+    """
+    table = _table(grids, study, countries, "model", study.causal_graph.persona_edit)
+    table["supported"] = table["shift"].notna()
+    table[["conf_low", "conf_high"]] = table[["shift", "shift"]].to_numpy()
+    table[["p_value", "q_value"]] = np.nan
+    return table
+
+
+def _table(
+    grids: Sequence[Grid],
+    study: Study,
+    countries: Sequence[str],
+    estimator: str,
+    estimand: Callable[[str, Sequence[str]], str],
+) -> pd.DataFrame:
+    blocks = [
+        _block(toggles, study, countries, estimator, estimand(toggles.attribute, toggles.held))
+        for grid in grids
+        for toggles in _toggles(grid, study)
+    ]
+    if not blocks:
+        raise ValueError("granularity 0 alone has no attribute to toggle")
+    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    for name in ("n_reference", "n_treated"):
+        columns[name] = pd.array(np.where(np.isnan(columns[name]), None, columns[name]), dtype="Int64")
+    return pd.DataFrame(columns)
+
+
+def _toggles(grid: Grid, study: Study) -> Iterator[_Toggles]:
+    for attribute in grid.attributes:
+        axis = 1 + grid.attributes.index(attribute)
+        held = tuple(name for name in grid.attributes if name != attribute)
+        reference, *others = study.attributes[attribute].levels
+        low = _slice(grid, axis, 0)
+        place = tuple(axis.ravel() for axis in np.indices(low.n.shape))
+        for i, treated in enumerate(others, start=1):
+            yield _Toggles(attribute, reference, treated, place, held, _flat(low), _flat(_slice(grid, axis, i)))
+
+
+def _slice(grid: Grid, axis: int, index: int) -> cell.Cells:
+    return cell.Cells(*(np.take(values, index, axis=axis) for values in (grid.p, grid.v, grid.n, grid.n_eff)))
+
+
+def _flat(cells: cell.Cells) -> cell.Cells:
+    options = cells.p.shape[-1]
+    return cell.Cells(cells.p.reshape(-1, options), cells.v.reshape(-1, options), cells.n.ravel(), cells.n_eff.ravel())
+
+
+def _block(toggles: _Toggles, study: Study, countries: Sequence[str], estimator: str, estimand: str) -> dict[str, np.ndarray]:
+    question = toggles.place[-1]
+    options = option_counts(study)[question]
+    found = cell.contrast(toggles.low, toggles.high, scores(study)[question], options, study.effects.confidence)
+    rows = len(question)
+    block: dict[str, np.ndarray] = {
+        "country": np.array(countries, dtype=object)[toggles.place[0]],
+        "question": np.array(list(study.questions), dtype=object)[question],
+        "attribute": _repeat(toggles.attribute, rows),
+        "reference": _repeat(toggles.reference, rows),
+        "treated": _repeat(toggles.treated, rows),
+    }
+    for name, attribute in study.attributes.items():
+        if name in toggles.held:
+            levels = np.array(list(attribute.levels), dtype=object)
+            block[name] = levels[toggles.place[1 + toggles.held.index(name)]]
+        else:
+            block[name] = _repeat(None, rows)
+    return block | {
+        "granularity": np.full(rows, len(toggles.held) + 1),
+        "estimator": _repeat(estimator, rows),
+        "estimand": _repeat(estimand, rows),
+        "n_reference": toggles.low.n,
+        "n_treated": toggles.high.n,
+        "n_eff_reference": toggles.low.n_eff,
+        "n_eff_treated": toggles.high.n_eff,
+        "supported": np.zeros(rows, dtype=bool),
+        "shift": found.shift,
+        "std_error": found.std_error,
+        "conf_low": found.conf_low,
+        "conf_high": found.conf_high,
+        "p_value": found.p_value,
+        "q_value": np.full(rows, np.nan),
+        "p_reference": _lists(toggles.low.p, options),
+        "p_treated": _lists(toggles.high.p, options),
+    }
+
+
+def _repeat(value: object, rows: int) -> np.ndarray:
+    return np.full(rows, value, dtype=object)
+
+
+def _lists(p: np.ndarray, options: np.ndarray) -> np.ndarray:
+    """Return one list of length K per row, None where the cell is empty."""
+    lists = np.empty(len(p), dtype=object)
+    empty = np.isnan(p[:, 0])
+    for i, (row, k, nobody) in enumerate(zip(p.tolist(), options.tolist(), empty.tolist(), strict=True)):
+        lists[i] = None if nobody else row[:k]
+    return lists

@@ -1,0 +1,110 @@
+"""Answer distributions on a full factorial grid of personas: what both sides' effects are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from causal.counts import Counts, on_grid
+from causal.study import Study
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Distributions for every combination of some attributes' levels.
+
+    Attributes
+    ----------
+    attributes : tuple of str
+        The specified attributes, in the study's order.
+    p : ndarray, shape (countries, levels of each attribute ..., questions, options)
+        Probabilities; NaN in cells that nobody answered, 0 beyond a question's own options.
+    v : ndarray, same shape
+        Share of squared weights, sum of w**2 in the option over the squared total weight: the variance
+        of a mean score c is ``sum(v * (c - mean)**2)`` (Taylor linearisation). 0 for a model, which is exact.
+    n, n_eff : ndarray, shape of ``p`` without its last axis
+        Respondents and Kish's effective number; NaN for a model.
+    """
+
+    attributes: tuple[str, ...]
+    p: np.ndarray
+    v: np.ndarray
+    n: np.ndarray
+    n_eff: np.ndarray
+
+
+def subsets(study: Study) -> list[tuple[str, ...]]:
+    """Return the attribute subsets of the granularities that the study asks for, coarse to fine."""
+    return [subset for size in study.granularities for subset in combinations(study.attributes, size)]
+
+
+def grid_from_counts(counts: Counts, study: Study, countries: Sequence[str], attributes: Sequence[str]) -> Grid:
+    """Turn counts into weighted proportions with the variance terms of each cell."""
+    names = list(study.attributes)
+    sizes = [len(study.attributes[name].levels) for name in attributes]
+    cells = on_grid(counts, [names.index(name) for name in attributes], sizes, len(countries))
+    weight = cells.w.sum(axis=-1, keepdims=True)
+    squares = cells.w2.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = cells.w / weight
+        v = cells.w2 / weight**2
+        n_eff = np.where(squares > 0, weight[..., 0] ** 2 / squares, 0.0)
+    shape = (len(countries), *sizes)
+    return Grid(
+        tuple(attributes),
+        p.reshape(*shape, *p.shape[1:]),
+        v.reshape(*shape, *v.shape[1:]),
+        cells.n.sum(axis=-1).reshape(*shape, -1),
+        n_eff.reshape(*shape, -1),
+    )
+
+
+def grid_from_table(table: pd.DataFrame, study: Study, countries: Sequence[str], attributes: Sequence[str]) -> Grid:
+    """Place a distributions table's rows on the grid, as exact distributions (a model's).
+
+    Parameters
+    ----------
+    table : DataFrame
+        A valid distributions table; rows of other granularities are ignored.
+    study : Study
+        Order of levels and questions.
+    countries : sequence of str
+        Order of countries.
+    attributes : sequence of str
+        The specified attributes.
+    """
+    rows = table
+    for name in study.attributes:
+        rows = rows[rows[name].notna() if name in attributes else rows[name].isna()]
+    questions = list(study.questions)
+    sizes = [len(study.attributes[name].levels) for name in attributes]
+    options = max(len(question.options) for question in study.questions.values())
+    p = np.full((len(countries), *sizes, len(questions), options), np.nan)
+    index = [_place(rows["country"], countries)]
+    index += [_place(rows[name], list(study.attributes[name].levels)) for name in attributes]
+    index += [_place(rows["question"], questions), rows["option"].to_numpy(dtype=int) - 1]
+    p[tuple(index)] = rows["p"].to_numpy(dtype=float)
+    answered = ~np.isnan(p).all(axis=-1)
+    p = np.where(answered[..., None] & np.isnan(p), 0.0, p)
+    unknown = np.full(p.shape[:-1], np.nan)
+    return Grid(tuple(attributes), p, np.zeros_like(p), unknown, unknown)
+
+
+def _place(values: pd.Series, order: Sequence[str]) -> np.ndarray:
+    return pd.Index(order).get_indexer(pd.Index(values))
+
+
+def option_counts(study: Study) -> np.ndarray:
+    """Return the number of options K of each question, shape (questions,)."""
+    return np.array([len(question.options) for question in study.questions.values()])
+
+
+def scores(study: Study) -> np.ndarray:
+    """Return each option's score (k-1)/(K-1), shape (questions, options); 0 beyond a question's own."""
+    counts = option_counts(study)
+    k = np.arange(counts.max())
+    return np.where(k < counts[:, None], k / (counts[:, None] - 1), 0.0)

@@ -1,0 +1,387 @@
+"""The study: one strict configuration, read from one YAML file that serves every command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from causal.errors import InputError
+from causal.graph import ANSWER, CausalGraph, find_cycle
+from causal.yamlfile import Located, Problem, line_of, nearest_key, read_yaml, raise_problems, set_key, write_yaml
+
+Code = int | float | bool | str
+"""An answer or attribute code as stored in the survey: a number or a string."""
+
+RESERVED = frozenset(
+    "country question attribute reference treated granularity option p std_error n n_eff estimator estimand "
+    "n_reference n_treated n_eff_reference n_eff_treated supported shift conf_low conf_high p_value q_value "
+    "p_reference p_treated topic".split()
+)
+"""Column names of the two tables, which no attribute may take."""
+
+
+def code_key(code: object) -> str:
+    """Return the canonical text of a code, so that ``1``, ``1.0`` and ``"1"`` are the same code.
+
+    Parameters
+    ----------
+    code : int, float, bool or str
+        A code from the study file or from the data.
+
+    Returns
+    -------
+    str
+        Integral numbers without a decimal point, other text stripped of surrounding blanks.
+    """
+    if isinstance(code, bool):
+        return str(code).lower()
+    if isinstance(code, float) and code.is_integer():
+        return str(int(code))
+    return str(code).strip()
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | int | float) else value
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_list)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConstantCountry(_Strict):
+    """A survey of one country that has no country column."""
+
+    constant: Text
+
+
+class SurveySource(_Strict):
+    """Where the respondents come from and how their file is read."""
+
+    source: str
+    country: str | ConstantCountry
+    countries: dict[Text, Text] = Field(default_factory=dict)
+    weight: str | None = None
+    strata: str | None = None
+    psu: str | None = None
+    missing: Codes = ()
+
+
+class Level(_Strict):
+    """One level of an attribute: its codes in the data and the words that put it in a persona."""
+
+    codes: Annotated[Codes, Field(min_length=1)]
+    persona: Text
+
+
+class Attribute(_Strict):
+    """A demographic attribute; its first level is the reference (A=0)."""
+
+    levels: Annotated[dict[Text, Level], Field(min_length=2)]
+    column: str | None = None
+    missing: Codes = ()
+
+    @model_validator(mode="after")
+    def _codes_belong_once(self) -> Attribute:
+        taken: dict[str, str] = {code_key(code): "missing" for code in self.missing}
+        for name, level in self.levels.items():
+            for code in level.codes:
+                if (key := code_key(code)) in taken:
+                    raise ValueError(f"code {key} is in both {taken[key]!r} and {name!r}; give each code once")
+                taken[key] = name
+        return self
+
+
+class Question(_Strict):
+    """A survey item; ``options`` maps each code to its label, in the order of the scale."""
+
+    text: Text
+    options: Annotated[dict[Code, Text], Field(min_length=2)]
+    column: str | None = None
+    topic: Text = "other"
+    missing: Codes = ()
+
+    @model_validator(mode="after")
+    def _options_distinct(self) -> Question:
+        keys = [code_key(code) for code in self.options]
+        labels = [label.strip() for label in self.options.values()]
+        for what, values in (("code", keys), ("label", labels)):
+            if repeated := sorted({value for value in values if values.count(value) > 1}):
+                raise ValueError(f"option {what} {', '.join(repeated)} is given more than once; each must be distinct")
+        if both := sorted(set(keys) & {code_key(code) for code in self.missing}):
+            raise ValueError(f"code {', '.join(both)} is both an option and missing; keep one of the two")
+        return self
+
+
+class EffectsSettings(_Strict):
+    """How effects are estimated."""
+
+    estimator: Literal["cell"] = "cell"
+    support: int = Field(10, ge=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    granularity: Annotated[
+        tuple[Literal["full", "all"] | int, ...], BeforeValidator(_as_list), Field(min_length=1)
+    ] = ("full",)
+
+
+class GraphSettings(_Strict):
+    """The declared DAG. Every attribute points at the answer without being told to."""
+
+    edges: tuple[tuple[str, str], ...] = ()
+    latent: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _acyclic(self) -> GraphSettings:
+        if cycle := find_cycle(self.edges):
+            raise ValueError(f"the graph has a cycle: {' -> '.join(cycle)}; a DAG has none, remove one of these edges")
+        if ANSWER in {tail for tail, _ in self.edges}:
+            raise ValueError(f"{ANSWER!r} has an outgoing edge; the answer is the outcome and causes nothing here")
+        return self
+
+
+class ModelSettings(_Strict):
+    """Which language model answers: ``smollm2``, a local folder, or a hub id."""
+
+    name: Text
+
+
+class PromptSettings(_Strict):
+    """How persona and question become a prompt. The layout is part of the model under audit."""
+
+    layout: Literal["question-first", "persona-first"] = "question-first"
+    options: Literal["letters", "labels"] = "letters"
+
+
+class LoraSettings(_Strict):
+    """LoRA as in the paper: r=8, alpha=16, dropout .05."""
+
+    rank: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class HeldOut(_Strict):
+    """What training never sees."""
+
+    questions: tuple[str, ...] = ()
+
+
+class FitSettings(_Strict):
+    """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect."""
+
+    epochs: int = Field(2, ge=1)
+    schedule: Literal["paper", "anchor", "effect"] = "paper"
+    learning_rate: float = Field(2e-5, gt=0)
+    seed: int = Field(0, ge=0)
+    lora: LoraSettings = LoraSettings()
+    held_out: HeldOut = HeldOut()
+
+    @model_validator(mode="after")
+    def _two_stages(self) -> FitSettings:
+        if self.schedule == "paper" and self.epochs % 2:
+            raise ValueError(f"schedule paper halves the epochs (anchor, then effect); {self.epochs} is odd, give an even number")
+        return self
+
+
+class DiagnosisSettings(_Strict):
+    """The threshold below which a model's shift counts as aligned, in units of the shift."""
+
+    tau: float = Field(0.05, gt=0, lt=1)
+
+
+class Study(_Strict):
+    """Everything a run needs to know. Build it with `Study.load` or `Study.from_dict`."""
+
+    name: Text
+    survey: SurveySource
+    attributes: Annotated[dict[str, Attribute], Field(min_length=1)]
+    questions: Annotated[dict[str, Question], Field(min_length=1)]
+    effects: EffectsSettings = EffectsSettings()
+    graph: GraphSettings = GraphSettings()
+    model: ModelSettings | None = None
+    prompt: PromptSettings = PromptSettings()
+    fit: FitSettings = FitSettings()
+    diagnosis: DiagnosisSettings = DiagnosisSettings()
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:
+        """Read and validate a study file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The YAML file. A relative ``survey.source`` or model folder is looked up beside it first.
+        overrides : sequence of str
+            ``key=value`` pairs with dotted keys, as given to ``--set``.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            The file is missing, is no YAML, or breaks the schema; all errors come at once, each with its line.
+        """
+        path = Path(path)
+        located = read_yaml(path)
+        for override in overrides:
+            set_key(located, override)
+        study = _validated(cls, located)
+        return study._with_paths_from(path.resolve().parent)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Study:
+        """Validate a plain mapping with the shape of a study file.
+
+        Raises
+        ------
+        InputError
+            The mapping breaks the schema.
+        """
+        return _validated(cls, Located(dict(raw), "study", None))
+
+    def save(self, path: Path) -> None:
+        """Write the study, with its defaults spelled out, as YAML."""
+        write_yaml(self.model_dump(mode="json", exclude_none=True), path)
+
+    def fingerprint(self, *sections: str) -> str:
+        """Return a SHA-256 of the named top-level sections, order of levels and options included."""
+        dumped = self.model_dump(mode="json", include=set(sections))
+        text = json.dumps({name: _pairs(dumped[name]) for name in sorted(dumped)}, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def granularities(self) -> tuple[int, ...]:
+        """The numbers of specified attributes asked for, ascending; ``all`` includes 0, the country alone."""
+        full = len(self.attributes)
+        asked: set[int] = set()
+        for item in self.effects.granularity:
+            asked |= set(range(full + 1)) if item == "all" else {full if item == "full" else int(item)}
+        return tuple(sorted(asked))
+
+    @property
+    def causal_graph(self) -> CausalGraph:
+        """The study's DAG, attributes pointing at the answer included."""
+        return CausalGraph.from_edges(tuple(self.attributes), self.graph.edges, self.graph.latent)
+
+    def country_name(self, country: str) -> str:
+        """Return the name of a country as it is said in a persona."""
+        return self.survey.countries.get(country, country)
+
+    def _with_paths_from(self, folder: Path) -> Study:
+        changes: dict[str, Any] = {}
+        if (beside := folder / self.survey.source).exists():
+            changes["survey"] = self.survey.model_copy(update={"source": str(beside.resolve())})
+        if self.model and (beside := folder / self.model.name).is_dir():
+            changes["model"] = self.model.model_copy(update={"name": str(beside.resolve())})
+        return self.model_copy(update=changes)
+
+
+def _pairs(value: Any) -> Any:
+    """Turn mappings into lists of pairs: their order means something here (levels, options)."""
+    if isinstance(value, dict):
+        return [[key, _pairs(item)] for key, item in value.items()]
+    return [_pairs(item) for item in value] if isinstance(value, list) else value
+
+
+def _validated(cls: type[Study], located: Located) -> Study:
+    problems = []
+    study = None
+    try:
+        study = cls.model_validate(located.data)
+    except ValidationError as error:
+        problems = [_problem(cls, located, item) for item in error.errors()]
+    problems += list(_cross_problems(located))
+    if problems or study is None:
+        raise_problems(located, problems)
+    return study
+
+
+def _problem(cls: type[BaseModel], located: Located, item: Any) -> Problem:
+    loc = tuple(part for part in item["loc"] if part not in ("str", "int", "float", "bool", "ConstantCountry"))
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "unknown key" + nearest_key(cls, item["loc"])
+    elif item["type"] == "missing":
+        message = "this key is required and missing"
+    elif not isinstance(item.get("input"), dict | list) and item["type"] != "value_error":
+        message += f" (given: {item.get('input')!r})"
+    return Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
+
+
+def _cross_problems(located: Located) -> Iterable[Problem]:
+    """Yield what no single section can see: names that must be known elsewhere in the file."""
+    raw = located.data
+
+    def get(*path: Any) -> Any:
+        node: Any = raw
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
+
+    def problem(loc: tuple[Any, ...], message: str) -> Problem:
+        return Problem(line_of(raw, loc), ".".join(map(str, loc)), message)
+
+    attributes, questions = get("attributes") or {}, get("questions") or {}
+    latent = get("graph", "latent") or []
+    if not isinstance(attributes, dict) or not isinstance(questions, dict) or not isinstance(latent, list):
+        return
+    for name in attributes:
+        if name in RESERVED or name == ANSWER:
+            yield problem(("attributes", name), "this name is taken by a column of the result tables; choose another")
+    known = {*attributes, ANSWER, *latent}
+    for i, edge in enumerate(get("graph", "edges") or []):
+        for node in edge if isinstance(edge, list) else []:
+            if node not in known:
+                yield problem(
+                    ("graph", "edges", i),
+                    f"unknown node {node!r}; known are {', '.join(sorted(map(str, known)))} "
+                    "(name unmeasured causes under graph.latent)",
+                )
+    for node in latent:
+        if node in attributes or node == ANSWER:
+            yield problem(("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here")
+    for name in get("fit", "held_out", "questions") or []:
+        if name not in questions:
+            yield problem(
+                ("fit", "held_out", "questions"), f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+            )
+    if questions and set(get("fit", "held_out", "questions") or []) >= set(questions):
+        yield problem(("fit", "held_out", "questions"), "every question is held out; leave at least one to train on")
+    full = len(attributes)
+    asked = get("effects", "granularity")
+    for value in asked if isinstance(asked, list) else [asked]:
+        if isinstance(value, int) and not 0 <= value <= full:
+            yield problem(("effects", "granularity"), f"{value} is not possible with {full} attributes; give 0 to {full}, full or all")
+    everywhere = get("survey", "missing")
+    everywhere = everywhere if isinstance(everywhere, list) else [] if everywhere is None else [everywhere]
+    keys = {code_key(code) for code in everywhere}
+    for name, question in questions.items():
+        options = question.get("options") if isinstance(question, dict) else None
+        if isinstance(options, dict) and (both := sorted(keys & {code_key(code) for code in options})):
+            yield problem(
+                ("questions", name, "options"), f"code {', '.join(both)} is an option here and missing under survey.missing; keep one"
+            )
+    for name, attribute in attributes.items():
+        levels = attribute.get("levels") if isinstance(attribute, dict) else None
+        for level_name, level in levels.items() if isinstance(levels, dict) else ():
+            codes = level.get("codes") if isinstance(level, dict) else None
+            codes = codes if isinstance(codes, list) else [codes]
+            if both := sorted(keys & {code_key(code) for code in codes}):
+                yield problem(
+                    ("attributes", name, "levels", level_name),
+                    f"code {', '.join(both)} is a level here and missing under survey.missing; keep one",
+                )

@@ -1,0 +1,166 @@
+"""The two tables that everything between packages is made of: schema, validation, reading, writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from causal.errors import InputError
+from causal.files import replace_file
+
+VERSION = 1
+_META = b"ace_align"
+_TEXT, _INT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_TOLERANCE = 1e-6
+
+
+def distributions_schema(attributes: Sequence[str]) -> pa.Schema:
+    """Return the Arrow schema of the distributions table."""
+    fields = [("country", _TEXT), ("question", _TEXT), *((name, _TEXT) for name in attributes)]
+    fields += [("granularity", _INT), ("option", _INT), ("p", _REAL), ("std_error", _REAL), ("n", _INT), ("n_eff", _REAL)]
+    return _schema("distributions", attributes, fields)
+
+
+def effects_schema(attributes: Sequence[str]) -> pa.Schema:
+    """Return the Arrow schema of the effects table."""
+    fields = [(name, _TEXT) for name in ("country", "question", "attribute", "reference", "treated", *attributes)]
+    fields += [("granularity", _INT), ("estimator", _TEXT), ("estimand", _TEXT), ("n_reference", _INT), ("n_treated", _INT)]
+    fields += [("n_eff_reference", _REAL), ("n_eff_treated", _REAL), ("supported", _FLAG)]
+    fields += [(name, _REAL) for name in ("shift", "std_error", "conf_low", "conf_high", "p_value", "q_value")]
+    fields += [("p_reference", pa.list_(_REAL)), ("p_treated", pa.list_(_REAL))]
+    return _schema("effects", attributes, fields)
+
+
+def _schema(kind: str, attributes: Sequence[str], fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
+    meta = {"table": kind, "version": VERSION, "attributes": list(attributes)}
+    return pa.schema(fields, metadata={_META: json.dumps(meta).encode()})
+
+
+def validate_distributions(table: pd.DataFrame, attributes: Sequence[str], where: str = "distributions") -> None:
+    """Check columns, ranges, duplicates, and that every cell's options run 1..K and sum to 1.
+
+    Raises
+    ------
+    InputError
+        Names the table and the first offending row.
+    """
+    _require_columns(table, distributions_schema(attributes), where)
+    _reject(table, ~table["p"].between(-_TOLERANCE, 1 + _TOLERANCE), where, "p must lie in [0, 1]")
+    _reject(table, ~(table["std_error"] >= 0), where, "std_error must be 0 or more")
+    _reject(table, table["n"].notna() & (table["n"].fillna(0) < 1), where, "n must be 1 or more, or null")
+    cell = ["country", "question", *attributes]
+    _reject(table, table.duplicated([*cell, "option"]), where, "this cell and option stand twice")
+    specified = table[list(attributes)].notna().sum(axis=1)
+    _reject(table, specified != table["granularity"], where, "granularity must count the specified attributes")
+    groups = table.groupby(cell, dropna=False, sort=False)
+    total = groups["p"].transform("sum")
+    _reject(table, (total - 1).abs() > 1e-4, where, "the options' p of this cell must sum to 1")
+    _reject(table, groups["option"].transform("max") != groups["option"].transform("size"), where, "options must run 1..K")
+
+
+def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str = "effects") -> None:
+    """Check columns, ranges, duplicates, and that each toggle's distributions agree with its shift.
+
+    Raises
+    ------
+    InputError
+        Names the table and the first offending row.
+    """
+    _require_columns(table, effects_schema(attributes), where)
+    _reject(table, ~table["attribute"].isin(attributes), where, "attribute must be one of the study's")
+    _reject(table, table["shift"].abs() > 1 + _TOLERANCE, where, "shift must lie in [-1, 1]")
+    _reject(table, ~table["estimand"].isin(["total", "controlled_direct", "not_identified"]), where, "unknown estimand")
+    for name in ("p_value", "q_value"):
+        _reject(table, table[name].notna() & ~table[name].between(0, 1), where, f"{name} must lie in [0, 1]")
+    ordered = (table["conf_low"] <= table["shift"] + _TOLERANCE) & (table["shift"] <= table["conf_high"] + _TOLERANCE)
+    _reject(table, table["shift"].notna() & ~ordered, where, "the interval must hold the shift")
+    key = ["country", "question", "attribute", "reference", "treated", *attributes, "estimator"]
+    _reject(table, table.duplicated(key), where, "this toggle stands twice")
+    recomputed = np.array(
+        [np.nan if r is None or t is None else _shift(r, t) for r, t in zip(table["p_reference"], table["p_treated"], strict=True)]
+    )
+    off = table["shift"].isna() != np.isnan(recomputed)
+    off |= np.abs(np.nan_to_num(recomputed) - table["shift"].fillna(0)) > 1e-6
+    _reject(table, off, where, "shift must follow from p_reference and p_treated, which must sum to 1")
+
+
+def _shift(reference: Sequence[float], treated: Sequence[float]) -> float:
+    r, t = np.asarray(reference, dtype=float), np.asarray(treated, dtype=float)
+    if len(r) != len(t) or abs(r.sum() - 1) > 1e-4 or abs(t.sum() - 1) > 1e-4:
+        return np.inf
+    return float((t - r) @ np.arange(len(r)) / (len(r) - 1))
+
+
+def _require_columns(table: pd.DataFrame, schema: pa.Schema, where: str) -> None:
+    if missing := [name for name in schema.names if name not in table.columns]:
+        raise InputError(f"{where}: column {', '.join(missing)} is missing; expected {', '.join(schema.names)}")
+
+
+def _reject(table: pd.DataFrame, bad: pd.Series, where: str, rule: str) -> None:
+    flags = np.asarray(bad.fillna(False), dtype=bool)
+    if flags.any():
+        row = int(np.flatnonzero(flags)[0])
+        shown = ", ".join(f"{name}={value}" for name, value in table.iloc[row].items() if name not in ("p_reference", "p_treated"))
+        raise InputError(f"{where}: row {row} ({flags.sum()} in all): {rule}; it holds {shown}")
+
+
+def write_table(table: pd.DataFrame, path: Path, schema: pa.Schema) -> None:
+    """Write a table whole or not at all: Parquet, or CSV (lists as JSON) if the path ends so."""
+    with replace_file(path) as beside:
+        if path.suffix == ".csv":
+            lists = {name: [None if v is None else json.dumps(list(v)) for v in table[name]] for name in _list_columns(schema)}
+            table[schema.names].assign(**lists).to_csv(beside, index=False)
+        else:
+            pq.write_table(pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False), beside)
+
+
+def _list_columns(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if pa.types.is_list(field.type)]
+
+
+def read_distributions(path: Path) -> pd.DataFrame:
+    """Read and validate a distributions table.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is no such table, or breaks a rule.
+    """
+    table, attributes = _read(path, "distributions")
+    validate_distributions(table, attributes, str(path))
+    return table
+
+
+def read_effects(path: Path) -> pd.DataFrame:
+    """Read and validate an effects table.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is no such table, or breaks a rule.
+    """
+    table, attributes = _read(path, "effects")
+    validate_effects(table, attributes, str(path))
+    return table
+
+
+def _read(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run the command that writes it first")
+    try:
+        read = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is no readable Parquet file: {error}") from error
+    meta = json.loads((read.schema.metadata or {}).get(_META, b"{}"))
+    if meta.get("table") != kind or meta.get("version") != VERSION:
+        raise InputError(f"{path} is no {kind} table of version {VERSION}; it says {meta or 'nothing about itself'}")
+    table = read.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    for name in table.columns[table.dtypes == "str"]:
+        table[name] = table[name].astype(object).where(table[name].notna(), None)
+    return table, list(meta["attributes"])
