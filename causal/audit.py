@@ -23,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the audit; return its exit code."""
     parser = study_parser("python -m causal.audit", "Estimate how demographic attributes shift a survey's answers.")
     parser.add_argument("--strict", action="store_true", help="exit 3 if the support or identification check fails")
-    parser.add_argument("--dry-run", action="store_true", help="check study and data, say what would be done, write nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check study and data, say what would be done, write nothing"
+    )
     arguments = parser.parse_args(argv)
     return run_command(lambda: audit(arguments))
 
@@ -72,7 +74,11 @@ def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     table = survey_effects(grids, study, survey.countries)
     found = checks(survey, table)
     attributes = list(study.attributes)
-    write_table(distributions(grids, study, survey.countries), run.survey_distributions, distributions_schema(attributes))
+    write_table(
+        distributions(grids, study, survey.countries),
+        run.survey_distributions,
+        distributions_schema(attributes),
+    )
     write_table(table, run.survey_effects, effects_schema(attributes))
     write_checks(found, run.checks)
     run.record(study, "audit", inputs, [run.survey_distributions, run.survey_effects, run.checks])
@@ -83,8 +89,14 @@ def _say_plan(survey: Survey, run: Run) -> None:
     from causal.grid import subsets
 
     study = survey.study
-    print(f"{study.name}: {survey.respondents} respondents, {len(survey.countries)} countries, {len(study.questions)} questions")
-    print(f"would estimate effects of {', '.join(study.attributes)} in {len(subsets(study))} sets of specified attributes")
+    print(
+        f"{study.name}: {survey.respondents} respondents, {len(survey.countries)} countries, "
+        f"{len(study.questions)} questions"
+    )
+    print(
+        f"would estimate effects of {', '.join(study.attributes)} "
+        f"in {len(subsets(study))} sets of specified attributes"
+    )
     print(f"would write to {run.path}; nothing was written (--dry-run)")
 
 
@@ -98,11 +110,18 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     for (attribute, estimand), rows in table.groupby(["attribute", "estimand"], sort=False):
         known = rows[rows["supported"]]
         strong = (known["q_value"] < 0.05).sum()
-        shown.add_row(attribute, str(len(rows)), str(len(known)), f"{known['shift'].abs().mean():.3f}", str(strong), estimand)
-    console = Console()
+        shown.add_row(
+            attribute,
+            str(len(rows)),
+            str(len(known)),
+            f"{known['shift'].abs().mean():.3f}",
+            str(strong),
+            estimand,
+        )
+    console = Console(markup=False, highlight=False)
     console.print(shown)
     for check in found:
-        console.print(f"{check.verdict:>4}  {check.name}: {check.meaning}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"{check.verdict:>4}  {check.name}: {check.meaning}", soft_wrap=True)
     for path in (run.survey_distributions, run.survey_effects, run.checks, run.path / "report.html"):
         print(path)
 

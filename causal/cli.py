@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from causal.errors import GateError, InputError
+from causal.errors import GateError, InputError, RunError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad arguments, configuration or data, 3 a gate failed under --strict, 130 interrupted"
+EXIT_CODES = (
+    "exit codes: 0 done, 1 failed, 2 bad arguments, configuration or data, "
+    "3 a gate failed under --strict, 130 interrupted"
+)
 
 
 def study_parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -21,7 +24,12 @@ def study_parser(prog: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("study", metavar="STUDY", help="the study file (YAML)")
     parser.add_argument("--out", metavar="RUN", help="the run folder (default: runs/<study name>)")
     parser.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="override one key, such as fit.lora.rank=16"
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override one key, such as fit.lora.rank=16",
     )
     return parser
 
@@ -36,6 +44,9 @@ def run_command(command: Callable[[], None]) -> int:
     except GateError as error:
         print(f"gate: {error}", file=sys.stderr)
         return 3
+    except RunError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, run the same command to go on", file=sys.stderr)
         return 130

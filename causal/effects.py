@@ -112,7 +112,9 @@ def _flat(cells: cell.Cells) -> cell.Cells:
     return cell.Cells(cells.p.reshape(-1, options), cells.v.reshape(-1, options), cells.n.ravel(), cells.n_eff.ravel())
 
 
-def _block(toggles: _Toggles, study: Study, countries: Sequence[str], estimator: str, estimand: str) -> dict[str, np.ndarray]:
+def _block(
+    toggles: _Toggles, study: Study, countries: Sequence[str], estimator: str, estimand: str
+) -> dict[str, np.ndarray]:
     question = toggles.place[-1]
     options = option_counts(study)[question]
     found = cell.contrast(toggles.low, toggles.high, scores(study)[question], options, study.effects.confidence)

@@ -10,5 +10,9 @@ class InputError(ValueError):
     """
 
 
+class RunError(RuntimeError):
+    """A run failed for a reason that its message explains: exit code 1. Finished work is intact."""
+
+
 class GateError(RuntimeError):
     """An identification or support gate failed under ``--strict``: exit code 3."""

@@ -49,7 +49,8 @@ def support_check(effects: pd.DataFrame, study: Study) -> Check:
         share,
         SUPPORT_SHARE,
         "pass" if share == 1 else "warn" if share >= SUPPORT_SHARE else "fail",
-        f"{effects['supported'].sum()} of {len(effects)} toggles have at least {study.effects.support} respondents (n and n_eff) "
+        f"{effects['supported'].sum()} of {len(effects)} toggles have at least {study.effects.support} "
+        "respondents (n and n_eff) "
         f"in both cells; at the finest granularity the smaller cell of a toggle has {smallest} (median).",
         "Nothing to do." if share == 1 else "Merge rare levels, drop an attribute, or read coarser granularities.",
     )
@@ -69,7 +70,9 @@ def identification_check(effects: pd.DataFrame) -> Check:
         f"The declared graph leaves a back-door path open for: {named}. These contrasts are associations."
         if named
         else "Given the declared graph, every toggle is a total or a controlled direct effect.",
-        "Read these rows as associations, or use personas that hold the confounding attribute fixed." if named else "Nothing to do.",
+        "Read these rows as associations, or use personas that hold the confounding attribute fixed."
+        if named
+        else "Nothing to do.",
     )
 
 
@@ -83,14 +86,16 @@ def nonresponse_check(survey: Survey) -> Check:
         float(missing[worst]),
         NONRESPONSE_SHARE,
         "pass" if missing[worst] <= NONRESPONSE_SHARE else "warn",
-        f"Question {name} has the most respondents without an answer: {missing[worst]:.1%} of {survey.respondents}. "
-        "Effects describe those who answered.",
-        "Nothing to do." if missing[worst] <= NONRESPONSE_SHARE else "Ask whether those who answer differ from those who do not.",
+        f"Question {name} has the most respondents without an answer: {missing[worst]:.1%} of "
+        f"{survey.respondents}. Effects describe those who answered.",
+        "Nothing to do."
+        if missing[worst] <= NONRESPONSE_SHARE
+        else "Ask whether those who answer differ from those who do not.",
     )
 
 
 def attribute_check(survey: Survey) -> Check:
-    """Largest share of respondents left out because an attribute or their country is unknown; warns above 20%."""
+    """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
     missing = (survey.levels == MISSING).mean(axis=0)
     worst = int(missing.argmax())
     name = list(survey.study.attributes)[worst]
@@ -99,8 +104,8 @@ def attribute_check(survey: Survey) -> Check:
         float(missing[worst]),
         NONRESPONSE_SHARE,
         "pass" if missing[worst] <= NONRESPONSE_SHARE else "warn",
-        f"Attribute {name} is unknown for {missing[worst]:.1%} of {survey.respondents} respondents; they count only where it is not "
-        f"specified. {survey.without_country} respondents without a country are left out.",
+        f"Attribute {name} is unknown for {missing[worst]:.1%} of {survey.respondents} respondents; they "
+        f"count only where it is not specified. {survey.without_country} respondents without a country are left out.",
         "Nothing to do." if missing[worst] <= NONRESPONSE_SHARE else "Check the attribute's codes and who is missing.",
     )
 

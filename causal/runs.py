@@ -53,7 +53,9 @@ class Run:
             raise InputError(f"--out {run.path} is not empty and no run folder (no manifest.json); give a new folder")
         owner = run.manifest().get("study", study.name)
         if owner != study.name:
-            raise InputError(f"--out {run.path} holds the run of study {owner!r}, not {study.name!r}; give another folder")
+            raise InputError(
+                f"--out {run.path} holds the run of study {owner!r}, not {study.name!r}; give another folder"
+            )
         return run
 
     @classmethod
@@ -67,7 +69,9 @@ class Run:
         """
         run = cls(Path(path))
         if not run.manifest_path.is_file():
-            raise InputError(f"{path} is no run folder (no manifest.json); run python -m causal.audit STUDY --out {path} first")
+            raise InputError(
+                f"{path} is no run folder (no manifest.json); run python -m causal.audit STUDY --out {path} first"
+            )
         return run
 
     @property
@@ -101,7 +105,9 @@ class Run:
 
     def labels(self) -> list[str]:
         """Return the labels of the models measured so far, in the order they were first measured."""
-        return [step.removeprefix("measure/") for step in self.manifest().get("steps", {}) if step.startswith("measure/")]
+        return [
+            step.removeprefix("measure/") for step in self.manifest().get("steps", {}) if step.startswith("measure/")
+        ]
 
     def manifest(self) -> dict[str, Any]:
         """Return what the run records about itself, empty for a new folder."""
@@ -110,7 +116,9 @@ class Run:
         try:
             return json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise InputError(f"{self.manifest_path} is damaged ({error}); remove the run folder and start again") from error
+            raise InputError(
+                f"{self.manifest_path} is damaged ({error}); remove the run folder and start again"
+            ) from error
 
     def inputs(self, step: str) -> dict[str, Any]:
         """Return the recorded inputs of a finished step, empty if it never finished."""
@@ -121,7 +129,10 @@ class Run:
         record = self.manifest().get("steps", {}).get(step)
         if record is None or record["inputs"] != dict(inputs):
             return False
-        return all((self.path / name).is_file() and file_hash(self.path / name) == digest for name, digest in record["files"].items())
+        return all(
+            (self.path / name).is_file() and file_hash(self.path / name) == digest
+            for name, digest in record["files"].items()
+        )
 
     def record(self, study: Study, step: str, inputs: Mapping[str, Any], files: Sequence[Path]) -> None:
         """Note a finished step with its inputs and the hashes of the files it wrote, and save the study."""

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
-from causal.errors import InputError
 from causal.graph import ANSWER, CausalGraph, find_cycle
-from causal.yamlfile import Located, Problem, line_of, nearest_key, read_yaml, raise_problems, set_key, write_yaml
+from causal.yamlfile import (
+    Located,
+    Problem,
+    line_of,
+    nearest_key,
+    raise_problems,
+    read_yaml,
+    set_key,
+    write_yaml,
+)
 
 Code = int | float | bool | str
 """An answer or attribute code as stored in the survey: a number or a string."""
 
 RESERVED = frozenset(
-    "country question attribute reference treated granularity option p std_error n n_eff estimator estimand "
-    "n_reference n_treated n_eff_reference n_eff_treated supported shift conf_low conf_high p_value q_value "
-    "p_reference p_treated topic".split()
+    {
+        *("country", "question", "topic", "attribute", "reference", "treated", "granularity", "option"),
+        *("p", "std_error", "n", "n_eff", "estimator", "estimand", "supported", "shift"),
+        *("n_reference", "n_treated", "n_eff_reference", "n_eff_treated", "p_reference", "p_treated"),
+        *("conf_low", "conf_high", "p_value", "q_value"),
+    }
 )
 """Column names of the two tables, which no attribute may take."""
 
 
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
+_BOOLEANS = frozenset({"True", "TRUE", "False", "FALSE"})
+
+
 def code_key(code: object) -> str:
-    """Return the canonical text of a code, so that ``1``, ``1.0`` and ``"1"`` are the same code.
+    """Return the canonical text of a code, so that ``1``, ``1.0``, ``"1"`` and ``"1.0"`` are the same code.
+
+    ``"01"`` is another code than ``"1"``. ``true`` is the same code as the text ``"True"``, which is how
+    pandas and R write it to CSV.
 
     Parameters
     ----------
@@ -38,11 +57,14 @@ def code_key(code: object) -> str:
     str
         Integral numbers without a decimal point, other text stripped of surrounding blanks.
     """
-    if isinstance(code, bool):
-        return str(code).lower()
     if isinstance(code, float) and code.is_integer():
         return str(int(code))
-    return str(code).strip()
+    text = str(code).strip()
+    if text in _BOOLEANS:
+        return text.lower()
+    if whole := _WHOLE.fullmatch(text):
+        return "0" if whole[1] == "-0" else whole[1]
+    return text
 
 
 def _as_list(value: object) -> object:
@@ -129,11 +151,11 @@ class EffectsSettings(_Strict):
     """How effects are estimated."""
 
     estimator: Literal["cell"] = "cell"
-    support: int = Field(10, ge=1)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    granularity: Annotated[
-        tuple[Literal["full", "all"] | int, ...], BeforeValidator(_as_list), Field(min_length=1)
-    ] = ("full",)
+    support: int = Field(default=10, ge=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    granularity: Annotated[tuple[Literal["full", "all"] | StrictInt, ...], BeforeValidator(_as_list), Field(min_length=1)] = (
+        "full",
+    )
 
 
 class GraphSettings(_Strict):
@@ -167,9 +189,9 @@ class PromptSettings(_Strict):
 class LoraSettings(_Strict):
     """LoRA as in the paper: r=8, alpha=16, dropout .05."""
 
-    rank: int = Field(8, ge=1)
-    alpha: int = Field(16, ge=1)
-    dropout: float = Field(0.05, ge=0, lt=1)
+    rank: int = Field(default=8, ge=1)
+    alpha: int = Field(default=16, ge=1)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
 
 
 class HeldOut(_Strict):
@@ -181,24 +203,27 @@ class HeldOut(_Strict):
 class FitSettings(_Strict):
     """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect."""
 
-    epochs: int = Field(2, ge=1)
+    epochs: int = Field(default=2, ge=1)
     schedule: Literal["paper", "anchor", "effect"] = "paper"
-    learning_rate: float = Field(2e-5, gt=0)
-    seed: int = Field(0, ge=0)
+    learning_rate: float = Field(default=2e-5, gt=0)
+    seed: int = Field(default=0, ge=0)
     lora: LoraSettings = LoraSettings()
     held_out: HeldOut = HeldOut()
 
     @model_validator(mode="after")
     def _two_stages(self) -> FitSettings:
         if self.schedule == "paper" and self.epochs % 2:
-            raise ValueError(f"schedule paper halves the epochs (anchor, then effect); {self.epochs} is odd, give an even number")
+            raise ValueError(
+                "schedule paper halves the epochs (anchor, then effect); "
+                f"{self.epochs} is odd, give an even number"
+            )
         return self
 
 
 class DiagnosisSettings(_Strict):
     """The threshold below which a model's shift counts as aligned, in units of the shift."""
 
-    tau: float = Field(0.05, gt=0, lt=1)
+    tau: float = Field(default=0.05, gt=0, lt=1)
 
 
 class Study(_Strict):
@@ -233,7 +258,7 @@ class Study(_Strict):
         Raises
         ------
         InputError
-            The file is missing, is no YAML, or breaks the schema; all errors come at once, each with its line.
+            The file is missing, is no YAML, or breaks the schema; all errors come at once, with their lines.
         """
         path = Path(path)
         located = read_yaml(path)
@@ -251,7 +276,7 @@ class Study(_Strict):
         InputError
             The mapping breaks the schema.
         """
-        return _validated(cls, Located(dict(raw), "study", None))
+        return _validated(cls, Located(_plain(raw), "study", None))
 
     def save(self, path: Path) -> None:
         """Write the study, with its defaults spelled out, as YAML."""
@@ -297,6 +322,13 @@ def _pairs(value: Any) -> Any:
     return [_pairs(item) for item in value] if isinstance(value, list) else value
 
 
+def _plain(value: Any) -> Any:
+    """Turn any mapping into a dict and any sequence but text into a list, as a YAML file would give them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _validated(cls: type[Study], located: Located) -> Study:
     problems = []
     study = None
@@ -323,65 +355,89 @@ def _problem(cls: type[BaseModel], located: Located, item: Any) -> Problem:
 
 
 def _cross_problems(located: Located) -> Iterable[Problem]:
-    """Yield what no single section can see: names that must be known elsewhere in the file."""
-    raw = located.data
+    """Yield what no single section can see; the file may still break the schema anywhere."""
+    for loc, message in (
+        *_graph_problems(located.data),
+        *_name_problems(located.data),
+        *_code_problems(located.data),
+    ):
+        yield Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
 
-    def get(*path: Any) -> Any:
-        node: Any = raw
-        for key in path:
-            node = node.get(key) if isinstance(node, dict) else None
-        return node
 
-    def problem(loc: tuple[Any, ...], message: str) -> Problem:
-        return Problem(line_of(raw, loc), ".".join(map(str, loc)), message)
+_Found = tuple[tuple[Any, ...], str]
 
-    attributes, questions = get("attributes") or {}, get("questions") or {}
-    latent = get("graph", "latent") or []
-    if not isinstance(attributes, dict) or not isinstance(questions, dict) or not isinstance(latent, list):
-        return
-    for name in attributes:
-        if name in RESERVED or name == ANSWER:
-            yield problem(("attributes", name), "this name is taken by a column of the result tables; choose another")
-    known = {*attributes, ANSWER, *latent}
-    for i, edge in enumerate(get("graph", "edges") or []):
+
+def _mapping(data: Any, *path: Any) -> dict[Any, Any]:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _items(data: Any, *path: Any) -> list[Any]:
+    """Return the list at a path; one bare value counts as a list of one."""
+    *parents, last = path
+    value = _mapping(data, *parents).get(last)
+    if isinstance(value, list):
+        return value
+    return [] if value is None or isinstance(value, dict) else [value]
+
+
+def _text_items(data: Any, *path: Any) -> list[str]:
+    return [item for item in _items(data, *path) if isinstance(item, str)]
+
+
+def _graph_problems(raw: Any) -> Iterable[_Found]:
+    attributes = _mapping(raw, "attributes")
+    latent = _text_items(raw, "graph", "latent")
+    known = {*map(str, attributes), ANSWER, *latent}
+    for i, edge in enumerate(_items(raw, "graph", "edges")):
         for node in edge if isinstance(edge, list) else []:
-            if node not in known:
-                yield problem(
+            if isinstance(node, str) and node not in known:
+                yield (
                     ("graph", "edges", i),
-                    f"unknown node {node!r}; known are {', '.join(sorted(map(str, known)))} "
+                    f"unknown node {node!r}; known are {', '.join(sorted(known))} "
                     "(name unmeasured causes under graph.latent)",
                 )
     for node in latent:
         if node in attributes or node == ANSWER:
-            yield problem(("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here")
-    for name in get("fit", "held_out", "questions") or []:
-        if name not in questions:
-            yield problem(
-                ("fit", "held_out", "questions"), f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+            yield ("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here"
+
+
+def _name_problems(raw: Any) -> Iterable[_Found]:
+    attributes, questions = _mapping(raw, "attributes"), _mapping(raw, "questions")
+    for name in attributes:
+        if name in RESERVED or name == ANSWER:
+            yield (
+                ("attributes", name),
+                "this name is taken by a column of the result tables; choose another",
             )
-    if questions and set(get("fit", "held_out", "questions") or []) >= set(questions):
-        yield problem(("fit", "held_out", "questions"), "every question is held out; leave at least one to train on")
+    loc = ("fit", "held_out", "questions")
+    held_out = _text_items(raw, *loc)
+    for name in held_out:
+        if questions and name not in questions:
+            yield loc, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+    if questions and set(held_out) >= set(questions):
+        yield loc, "every question is held out; leave at least one to train on"
     full = len(attributes)
-    asked = get("effects", "granularity")
-    for value in asked if isinstance(asked, list) else [asked]:
+    loc, asked = ("effects", "granularity"), _items(raw, "effects", "granularity")
+    for value in asked:
         if isinstance(value, int) and not 0 <= value <= full:
-            yield problem(("effects", "granularity"), f"{value} is not possible with {full} attributes; give 0 to {full}, full or all")
-    everywhere = get("survey", "missing")
-    everywhere = everywhere if isinstance(everywhere, list) else [] if everywhere is None else [everywhere]
-    keys = {code_key(code) for code in everywhere}
-    for name, question in questions.items():
-        options = question.get("options") if isinstance(question, dict) else None
-        if isinstance(options, dict) and (both := sorted(keys & {code_key(code) for code in options})):
-            yield problem(
-                ("questions", name, "options"), f"code {', '.join(both)} is an option here and missing under survey.missing; keep one"
+            yield loc, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
+    if asked and all(value == 0 for value in asked):
+        yield loc, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
+
+
+def _code_problems(raw: Any) -> Iterable[_Found]:
+    missing = {code_key(code) for code in _items(raw, "survey", "missing")}
+    for name in _mapping(raw, "questions"):
+        options = _mapping(raw, "questions", name, "options")
+        if both := sorted(missing & {code_key(code) for code in options}):
+            yield (
+                ("questions", name, "options"),
+                f"code {', '.join(both)} is an option here and missing under survey.missing; keep one",
             )
-    for name, attribute in attributes.items():
-        levels = attribute.get("levels") if isinstance(attribute, dict) else None
-        for level_name, level in levels.items() if isinstance(levels, dict) else ():
-            codes = level.get("codes") if isinstance(level, dict) else None
-            codes = codes if isinstance(codes, list) else [codes]
-            if both := sorted(keys & {code_key(code) for code in codes}):
-                yield problem(
-                    ("attributes", name, "levels", level_name),
-                    f"code {', '.join(both)} is a level here and missing under survey.missing; keep one",
-                )
+    for name in _mapping(raw, "attributes"):
+        for level in _mapping(raw, "attributes", name, "levels"):
+            loc = ("attributes", name, "levels", level)
+            if both := sorted(missing & {code_key(code) for code in _items(raw, *loc, "codes")}):
+                yield loc, f"code {', '.join(both)} is a level here and missing under survey.missing; keep one"

@@ -119,7 +119,9 @@ def _read_source(study: Study, columns: Sequence[str]) -> pd.DataFrame:
         )
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        raise InputError(f"survey file {source}: cannot read {suffix or 'a file without a suffix'}; readable are {' '.join(READERS)}")
+        raise InputError(
+            f"survey file {source}: cannot read {suffix or 'a file without a suffix'}; readable are {' '.join(READERS)}"
+        )
     if path.stat().st_size == 0:
         raise InputError(f"survey file {source} is empty (0 bytes)")
     return _read_parquet(path, columns) if suffix == ".parquet" else _read_text(path, "\t" if suffix == ".tsv" else ",")
@@ -129,10 +131,18 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
     """Read as text: only an empty field is missing, so "NA" can be Namibia and "None" an answer."""
     try:
         return pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig", skipinitialspace=True
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+            skipinitialspace=True,
         )
     except UnicodeDecodeError as error:
-        raise InputError(f"survey file {path} is not UTF-8 text; save it as UTF-8 (CSV UTF-8 in a spreadsheet)") from error
+        raise InputError(
+            f"survey file {path} is not UTF-8 text; save it as UTF-8 (CSV UTF-8 in a spreadsheet)"
+        ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"survey file {path} is no readable table: {error}") from error
 
@@ -153,7 +163,13 @@ def _absent_columns(study: Study, absent: Sequence[str], held: Sequence[str]) ->
     for name in absent:
         close = difflib.get_close_matches(name, held, n=1)
         lines.append(f"  {name}" + (f" (did you mean {close[0]!r}?)" if close else ""))
-    return "\n".join([f"the survey has no column for {len(absent)} of the study's names:", *lines, f"columns there: {', '.join(held[:40])}"])
+    return "\n".join(
+        [
+            f"the survey has no column for {len(absent)} of the study's names:",
+            *lines,
+            f"columns there: {', '.join(held[:40])}",
+        ]
+    )
 
 
 def _encode(study: Study, frame: pd.DataFrame) -> Survey:
@@ -164,15 +180,21 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
         missing = everywhere | {code_key(code) for code in attribute.missing}
         column = attribute.column or name
-        levels[:, j] = _indices(frame[column], codes, missing, f"attribute {name} (column {column})", "a level", problems)
+        levels[:, j] = _indices(
+            frame[column], codes, missing, f"attribute {name} (column {column})", "a level", problems
+        )
     answers = np.empty((len(frame), len(study.questions)), dtype=np.int16)
     for j, (name, question) in enumerate(study.questions.items()):
         codes = {code_key(code): i for i, code in enumerate(question.options)}
         missing = everywhere | {code_key(code) for code in question.missing}
         column = question.column or name
-        answers[:, j] = _indices(frame[column], codes, missing, f"question {name} (column {column})", "an option", problems)
+        answers[:, j] = _indices(
+            frame[column], codes, missing, f"question {name} (column {column})", "an option", problems
+        )
         if (answers[:, j] == MISSING).all() and not any(f"question {name} " in line for line in problems):
-            problems.append(f"  question {name} (column {column}): no respondent has an answer; remove the question or correct its codes")
+            problems.append(
+                f"  question {name} (column {column}): no respondent has an answer; remove the question or correct its codes"
+            )
     weight = _weights(study, frame, problems)
     if problems:
         raise InputError("\n".join(["the survey does not fit the study:", *problems]))

@@ -23,14 +23,27 @@ _TOLERANCE = 1e-6
 def distributions_schema(attributes: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of the distributions table."""
     fields = [("country", _TEXT), ("question", _TEXT), *((name, _TEXT) for name in attributes)]
-    fields += [("granularity", _INT), ("option", _INT), ("p", _REAL), ("std_error", _REAL), ("n", _INT), ("n_eff", _REAL)]
+    fields += [
+        ("granularity", _INT),
+        ("option", _INT),
+        ("p", _REAL),
+        ("std_error", _REAL),
+        ("n", _INT),
+        ("n_eff", _REAL),
+    ]
     return _schema("distributions", attributes, fields)
 
 
 def effects_schema(attributes: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of the effects table."""
     fields = [(name, _TEXT) for name in ("country", "question", "attribute", "reference", "treated", *attributes)]
-    fields += [("granularity", _INT), ("estimator", _TEXT), ("estimand", _TEXT), ("n_reference", _INT), ("n_treated", _INT)]
+    fields += [
+        ("granularity", _INT),
+        ("estimator", _TEXT),
+        ("estimand", _TEXT),
+        ("n_reference", _INT),
+        ("n_treated", _INT),
+    ]
     fields += [("n_eff_reference", _REAL), ("n_eff_treated", _REAL), ("supported", _FLAG)]
     fields += [(name, _REAL) for name in ("shift", "std_error", "conf_low", "conf_high", "p_value", "q_value")]
     fields += [("p_reference", pa.list_(_REAL)), ("p_treated", pa.list_(_REAL))]
@@ -61,7 +74,12 @@ def validate_distributions(table: pd.DataFrame, attributes: Sequence[str], where
     groups = table.groupby(cell, dropna=False, sort=False)
     total = groups["p"].transform("sum")
     _reject(table, (total - 1).abs() > 1e-4, where, "the options' p of this cell must sum to 1")
-    _reject(table, groups["option"].transform("max") != groups["option"].transform("size"), where, "options must run 1..K")
+    _reject(
+        table,
+        groups["option"].transform("max") != groups["option"].transform("size"),
+        where,
+        "options must run 1..K",
+    )
 
 
 def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str = "effects") -> None:
@@ -75,7 +93,12 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
     _require_columns(table, effects_schema(attributes), where)
     _reject(table, ~table["attribute"].isin(attributes), where, "attribute must be one of the study's")
     _reject(table, table["shift"].abs() > 1 + _TOLERANCE, where, "shift must lie in [-1, 1]")
-    _reject(table, ~table["estimand"].isin(["total", "controlled_direct", "not_identified"]), where, "unknown estimand")
+    _reject(
+        table,
+        ~table["estimand"].isin(["total", "controlled_direct", "not_identified"]),
+        where,
+        "unknown estimand",
+    )
     for name in ("p_value", "q_value"):
         _reject(table, table[name].notna() & ~table[name].between(0, 1), where, f"{name} must lie in [0, 1]")
     ordered = (table["conf_low"] <= table["shift"] + _TOLERANCE) & (table["shift"] <= table["conf_high"] + _TOLERANCE)
@@ -83,7 +106,10 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
     key = ["country", "question", "attribute", "reference", "treated", *attributes, "estimator"]
     _reject(table, table.duplicated(key), where, "this toggle stands twice")
     recomputed = np.array(
-        [np.nan if r is None or t is None else _shift(r, t) for r, t in zip(table["p_reference"], table["p_treated"], strict=True)]
+        [
+            np.nan if r is None or t is None else _shift(r, t)
+            for r, t in zip(table["p_reference"], table["p_treated"], strict=True)
+        ]
     )
     off = table["shift"].isna() != np.isnan(recomputed)
     off |= np.abs(np.nan_to_num(recomputed) - table["shift"].fillna(0)) > 1e-6
@@ -106,7 +132,9 @@ def _reject(table: pd.DataFrame, bad: pd.Series, where: str, rule: str) -> None:
     flags = np.asarray(bad.fillna(False), dtype=bool)
     if flags.any():
         row = int(np.flatnonzero(flags)[0])
-        shown = ", ".join(f"{name}={value}" for name, value in table.iloc[row].items() if name not in ("p_reference", "p_treated"))
+        shown = ", ".join(
+            f"{name}={value}" for name, value in table.iloc[row].items() if name not in ("p_reference", "p_treated")
+        )
         raise InputError(f"{where}: row {row} ({flags.sum()} in all): {rule}; it holds {shown}")
 
 
@@ -114,7 +142,10 @@ def write_table(table: pd.DataFrame, path: Path, schema: pa.Schema) -> None:
     """Write a table whole or not at all: Parquet, or CSV (lists as JSON) if the path ends so."""
     with replace_file(path) as beside:
         if path.suffix == ".csv":
-            lists = {name: [None if v is None else json.dumps(list(v)) for v in table[name]] for name in _list_columns(schema)}
+            lists = {
+                name: [None if v is None else json.dumps(list(v)) for v in table[name]]
+                for name in _list_columns(schema)
+            }
             table[schema.names].assign(**lists).to_csv(beside, index=False)
         else:
             pq.write_table(pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False), beside)

@@ -50,12 +50,14 @@ def read_yaml(path: Path) -> Located:
         data = YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(data, dict):
-        raise InputError(f"{path} is no study: its top level must be a mapping with name, survey, attributes, questions")
+        raise InputError(
+            f"{path} is no study: its top level must be a mapping with name, survey, attributes, questions"
+        )
     return Located(data, str(path), path)
 
 
@@ -87,7 +89,7 @@ def set_key(located: Located, override: str) -> None:
             raise InputError(f"--set {override!r}: {part} is no section of the study")
     try:
         node[last] = YAML(typ="safe").load(value)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:
         raise InputError(f"--set {override!r}: the value is not valid YAML") from error
 
 
@@ -98,7 +100,8 @@ def line_of(data: Any, loc: Sequence[Any]) -> int | None:
         if not hasattr(data, "lc"):
             break
         try:
-            line = (data.lc.item(part) if isinstance(data, list) else data.lc.key(part))[0] + 1
+            place = data.lc.key(part) if isinstance(data, dict) else data.lc.item(part)
+            line = place[0] + 1
             data = data[part]
         except (KeyError, IndexError, TypeError):
             break

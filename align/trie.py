@@ -1,0 +1,90 @@
+"""Many prompts to one token trie: every distinct prefix is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from align.prompts import Encoded
+
+
+@dataclass(frozen=True)
+class Trie:
+    """A token trie in depth-first order, and which of its nodes predict which tokens.
+
+    Attributes
+    ----------
+    ids, depth, end : ndarray of int, shape (nodes,)
+        Token, distance from the root (the position), and the first index after the node's subtree. A node
+        ``q`` attends to ``k`` exactly if ``k <= q < end[k]``: to its ancestors and itself.
+    row, token, sequence : ndarray of int, shape (predictions,)
+        The node whose hidden state predicts, the token predicted, and the sequence it belongs to.
+    sequences : int
+        Number of sequences (prompt with option).
+    """
+
+    ids: np.ndarray
+    depth: np.ndarray
+    end: np.ndarray
+    row: np.ndarray
+    token: np.ndarray
+    sequence: np.ndarray
+    sequences: int
+
+    @property
+    def attention(self) -> np.ndarray:
+        """Boolean mask of shape (nodes, nodes): True where the row's node sees the column's."""
+        k = np.arange(len(self.ids))
+        return (k[None, :] <= k[:, None]) & (k[:, None] < self.end[None, :])
+
+
+def build_trie(encoded: Sequence[Encoded]) -> Trie:
+    """Merge token sequences into a trie.
+
+    A sequence's last token is only ever predicted, so it becomes no node unless another runs through it.
+
+    Parameters
+    ----------
+    encoded : sequence of Encoded
+        Sequences with at least one token before the option.
+    """
+    order = sorted(range(len(encoded)), key=lambda i: encoded[i].ids)
+    ids: list[int] = []
+    depth: list[int] = []
+    end: list[int] = []
+    path: list[int] = []  # node at each depth of the sequence being laid down
+    before: tuple[int, ...] = ()
+    rows: list[int] = []
+    tokens: list[int] = []
+    owners: list[int] = []
+    for i in order:
+        item = encoded[i]
+        inner = item.ids[:-1]
+        shared = _common(before, inner)
+        for node in path[shared:]:
+            end[node] = len(ids)
+        del path[shared:]
+        for token in inner[shared:]:
+            path.append(len(ids))
+            depth.append(len(path) - 1)
+            ids.append(token)
+            end.append(0)
+        before = inner
+        for at in range(item.start, len(item.ids)):
+            rows.append(path[at - 1])
+            tokens.append(item.ids[at])
+            owners.append(i)
+    for node in path:
+        end[node] = len(ids)
+    arrays = (np.array(values, dtype=np.int64) for values in (ids, depth, end, rows, tokens, owners))
+    return Trie(*arrays, sequences=len(encoded))
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return the length of the longest common prefix."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))
