@@ -94,8 +94,7 @@ def _say_plan(survey: Survey, run: Run) -> None:
         f"{len(study.questions)} questions"
     )
     print(
-        f"would estimate effects of {', '.join(study.attributes)} "
-        f"in {len(subsets(study))} sets of specified attributes"
+        f"would estimate effects of {', '.join(study.attributes)} in {len(subsets(study))} sets of specified attributes"
     )
     print(f"would write to {run.path}; nothing was written (--dry-run)")
 
@@ -111,12 +110,12 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
         known = rows[rows["supported"]]
         strong = (known["q_value"] < 0.05).sum()
         shown.add_row(
-            attribute,
+            str(attribute),
             str(len(rows)),
             str(len(known)),
-            f"{known['shift'].abs().mean():.3f}",
+            f"{known['shift'].abs().mean():.3f}" if len(known) else "-",
             str(strong),
-            estimand,
+            str(estimand),
         )
     console = Console(markup=False, highlight=False)
     console.print(shown)

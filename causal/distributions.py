@@ -51,6 +51,6 @@ def _rows(grid: Grid, study: Study, countries: Sequence[str]) -> pd.DataFrame:
     columns["option"] = place[-1] + 1
     columns["p"] = p
     columns["std_error"] = np.sqrt(np.maximum(variance, 0))
-    columns["n"] = pd.array(np.where(np.isnan(grid.n[cell]), None, grid.n[cell]), dtype="Int64")
+    columns["n"] = pd.array(grid.n[cell], dtype="Int64")
     columns["n_eff"] = grid.n_eff[cell]
     return pd.DataFrame(columns)

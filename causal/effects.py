@@ -13,6 +13,9 @@ from causal.estimators import cell
 from causal.grid import Grid, option_counts, scores
 from causal.study import Study
 
+ROUNDING = 1e-9
+"""What sums of equal weights may lack of a whole effective number of respondents."""
+
 
 @dataclass(frozen=True)
 class _Toggles:
@@ -48,7 +51,7 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     table = _table(grids, study, countries, "cell", study.causal_graph.estimand)
     enough = study.effects.support
     sizes = table[["n_reference", "n_treated", "n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
-    table["supported"] = (sizes >= enough).all(axis=1)
+    table["supported"] = np.all(sizes >= enough - ROUNDING, axis=1)
     table["q_value"] = np.nan
     tested = table["supported"] & table["p_value"].notna()
     if tested.any():
@@ -86,10 +89,8 @@ def _table(
     ]
     if not blocks:
         raise ValueError("granularity 0 alone has no attribute to toggle")
-    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    for name in ("n_reference", "n_treated"):
-        columns[name] = pd.array(np.where(np.isnan(columns[name]), None, columns[name]), dtype="Int64")
-    return pd.DataFrame(columns)
+    table = pd.DataFrame({name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]})
+    return table.astype({"n_reference": "Int64", "n_treated": "Int64"})
 
 
 def _toggles(grid: Grid, study: Study) -> Iterator[_Toggles]:

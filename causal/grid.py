@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causal.counts import Counts, on_grid
+from causal.errors import InputError
 from causal.study import Study
 
 
@@ -95,7 +96,12 @@ def grid_from_table(table: pd.DataFrame, study: Study, countries: Sequence[str],
 
 
 def _place(values: pd.Series, order: Sequence[str]) -> np.ndarray:
-    return pd.Index(order).get_indexer(pd.Index(values))
+    """Return each value's position in ``order``."""
+    place = pd.Index(order).get_indexer(pd.Index(values))
+    if (place < 0).any():
+        unknown = sorted(set(values) - set(order))
+        raise InputError(f"the distributions hold {', '.join(map(str, unknown))}; the study knows {', '.join(order)}")
+    return place
 
 
 def option_counts(study: Study) -> np.ndarray:

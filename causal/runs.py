@@ -47,11 +47,13 @@ class Run:
             The folder holds another study's run, or something that is no run.
         """
         run = cls(Path(out) if out else Path("runs") / study.name)
-        if run.path.is_file():
-            raise InputError(f"--out {run.path} is a file; give a folder")
+        if blocking := next((path for path in (run.path, *run.path.parents) if path.is_file()), None):
+            raise InputError(f"--out {run.path}: {blocking} is a file; give a folder")
         if run.path.is_dir() and any(run.path.iterdir()) and not run.manifest_path.is_file():
             raise InputError(f"--out {run.path} is not empty and no run folder (no manifest.json); give a new folder")
-        owner = run.manifest().get("study", study.name)
+        owner = run.manifest().get("study") if run.manifest_path.is_file() else study.name
+        if owner is None:
+            raise InputError(f"--out {run.path} holds a manifest.json that is no run's; give a new folder")
         if owner != study.name:
             raise InputError(
                 f"--out {run.path} holds the run of study {owner!r}, not {study.name!r}; give another folder"
@@ -114,11 +116,12 @@ class Run:
         if not self.manifest_path.is_file():
             return {}
         try:
-            return json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            held = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise InputError(
                 f"{self.manifest_path} is damaged ({error}); remove the run folder and start again"
             ) from error
+        return held if isinstance(held, dict) else {}
 
     def inputs(self, step: str) -> dict[str, Any]:
         """Return the recorded inputs of a finished step, empty if it never finished."""

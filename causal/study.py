@@ -153,9 +153,9 @@ class EffectsSettings(_Strict):
     estimator: Literal["cell"] = "cell"
     support: int = Field(default=10, ge=1)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    granularity: Annotated[tuple[Literal["full", "all"] | StrictInt, ...], BeforeValidator(_as_list), Field(min_length=1)] = (
-        "full",
-    )
+    granularity: Annotated[
+        tuple[Literal["full", "all"] | StrictInt, ...], BeforeValidator(_as_list), Field(min_length=1)
+    ] = ("full",)
 
 
 class GraphSettings(_Strict):
@@ -214,8 +214,7 @@ class FitSettings(_Strict):
     def _two_stages(self) -> FitSettings:
         if self.schedule == "paper" and self.epochs % 2:
             raise ValueError(
-                "schedule paper halves the epochs (anchor, then effect); "
-                f"{self.epochs} is odd, give an even number"
+                f"schedule paper halves the epochs (anchor, then effect); {self.epochs} is odd, give an even number"
             )
         return self
 
@@ -419,12 +418,12 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
     if questions and set(held_out) >= set(questions):
         yield loc, "every question is held out; leave at least one to train on"
     full = len(attributes)
-    loc, asked = ("effects", "granularity"), _items(raw, "effects", "granularity")
+    asked, where = _items(raw, "effects", "granularity"), ("effects", "granularity")
     for value in asked:
         if isinstance(value, int) and not 0 <= value <= full:
-            yield loc, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
+            yield where, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
     if asked and all(value == 0 for value in asked):
-        yield loc, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
+        yield where, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
 
 
 def _code_problems(raw: Any) -> Iterable[_Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         raise InputError(_absent_columns(study, absent, [str(name) for name in frame.columns]))
+    if twice := [name for name in columns if isinstance(frame[name], pd.DataFrame)]:
+        raise InputError(f"the survey has more than one column named {', '.join(twice)}; names must be distinct")
     return _encode(study, frame[columns])
 
 
@@ -128,23 +131,35 @@ def _read_source(study: Study, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
-    """Read as text: only an empty field is missing, so "NA" can be Namibia and "None" an answer."""
+    """Read as text: only an empty field is missing, so "NA" can be Namibia and "None" an answer.
+
+    Rows with more fields than the header are refused: pandas would read the first of them as row labels.
+    """
     try:
-        return pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            na_values=[""],
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return _read_csv(path, separator)
     except UnicodeDecodeError as error:
         raise InputError(
             f"survey file {path} is not UTF-8 text; save it as UTF-8 (CSV UTF-8 in a spreadsheet)"
         ) from error
+    except pd.errors.ParserWarning as error:
+        raise InputError(f"survey file {path}: its rows have more fields than its header; name every column") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"survey file {path} is no readable table: {error}") from error
+
+
+def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+    return pd.read_csv(
+        path,
+        sep=separator,
+        index_col=False,
+        dtype=str,
+        keep_default_na=False,
+        na_values=[""],
+        encoding="utf-8-sig",
+        skipinitialspace=True,
+    )
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -153,7 +168,9 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     try:
         held = pq.read_schema(path).names
-        return pd.read_parquet(path, columns=[name for name in columns if name in held])
+        if not set(columns) <= set(held):
+            return pd.DataFrame(columns=held)  # enough to say what is absent
+        return pq.read_table(path, columns=list(columns)).to_pandas(ignore_metadata=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"survey file {path} is no readable Parquet file: {error}") from error
 
@@ -193,7 +210,8 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         )
         if (answers[:, j] == MISSING).all() and not any(f"question {name} " in line for line in problems):
             problems.append(
-                f"  question {name} (column {column}): no respondent has an answer; remove the question or correct its codes"
+                f"  question {name} (column {column}): no respondent has an answer; "
+                "remove the question or correct its codes"
             )
     weight = _weights(study, frame, problems)
     if problems:
@@ -254,8 +272,8 @@ def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarr
     bad = ~(np.isfinite(weight) & (weight > 0))
     if bad.any():
         problems.append(
-            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows are missing, zero, negative or no "
-            "number; every respondent needs a positive weight, so drop or correct those rows"
+            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows are missing, zero, "
+            "negative or no number; every respondent needs a positive weight, so drop or correct those rows"
         )
     return weight
 

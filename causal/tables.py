@@ -71,6 +71,7 @@ def validate_distributions(table: pd.DataFrame, attributes: Sequence[str], where
     _reject(table, table.duplicated([*cell, "option"]), where, "this cell and option stand twice")
     specified = table[list(attributes)].notna().sum(axis=1)
     _reject(table, specified != table["granularity"], where, "granularity must count the specified attributes")
+    _reject(table, table["option"] < 1, where, "options must run 1..K")
     groups = table.groupby(cell, dropna=False, sort=False)
     total = groups["p"].transform("sum")
     _reject(table, (total - 1).abs() > 1e-4, where, "the options' p of this cell must sum to 1")
@@ -103,6 +104,10 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
         _reject(table, table[name].notna() & ~table[name].between(0, 1), where, f"{name} must lie in [0, 1]")
     ordered = (table["conf_low"] <= table["shift"] + _TOLERANCE) & (table["shift"] <= table["conf_high"] + _TOLERANCE)
     _reject(table, table["shift"].notna() & ~ordered, where, "the interval must hold the shift")
+    held = table[list(attributes)].notna().sum(axis=1)
+    _reject(
+        table, held + 1 != table["granularity"], where, "granularity must count the held attributes and the toggled one"
+    )
     key = ["country", "question", "attribute", "reference", "treated", *attributes, "estimator"]
     _reject(table, table.duplicated(key), where, "this toggle stands twice")
     recomputed = np.array(
@@ -113,14 +118,18 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
     )
     off = table["shift"].isna() != np.isnan(recomputed)
     off |= np.abs(np.nan_to_num(recomputed) - table["shift"].fillna(0)) > 1e-6
-    _reject(table, off, where, "shift must follow from p_reference and p_treated, which must sum to 1")
+    _reject(table, off, where, "shift must follow from p_reference and p_treated, distributions that sum to 1")
 
 
 def _shift(reference: Sequence[float], treated: Sequence[float]) -> float:
     r, t = np.asarray(reference, dtype=float), np.asarray(treated, dtype=float)
-    if len(r) != len(t) or abs(r.sum() - 1) > 1e-4 or abs(t.sum() - 1) > 1e-4:
+    if len(r) != len(t) or len(r) < 2 or not all(_is_distribution(p) for p in (r, t)):
         return np.inf
     return float((t - r) @ np.arange(len(r)) / (len(r) - 1))
+
+
+def _is_distribution(p: np.ndarray) -> bool:
+    return bool(abs(p.sum() - 1) <= 1e-4 and p.min() >= -_TOLERANCE)
 
 
 def _require_columns(table: pd.DataFrame, schema: pa.Schema, where: str) -> None:
@@ -184,6 +193,10 @@ def read_effects(path: Path) -> pd.DataFrame:
 def _read(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; run the command that writes it first")
+    return _read_csv(path, kind) if path.suffix == ".csv" else _read_parquet(path, kind)
+
+
+def _read_parquet(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
     try:
         read = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -195,3 +208,30 @@ def _read(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
     for name in table.columns[table.dtypes == "str"]:
         table[name] = table[name].astype(object).where(table[name].notna(), None)
     return table, list(meta["attributes"])
+
+
+def _read_csv(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
+    """Read a CSV table; its attributes are the columns that the contract does not name."""
+    schema_of = {"distributions": distributions_schema, "effects": effects_schema}[kind]
+    try:
+        text = pd.read_csv(path, dtype=object, keep_default_na=False, na_values=[""], encoding="utf-8")
+        attributes = [str(name) for name in text.columns if name not in schema_of(()).names]
+        schema = schema_of(attributes)
+        _require_columns(text, schema, str(path))
+        return pd.DataFrame({field.name: _parsed(text[field.name], field.type) for field in schema}), attributes
+    except InputError:
+        raise
+    except ValueError as error:  # pandas' parser errors and undecodable text are among these
+        raise InputError(f"{path} is no readable {kind} table: {error}") from error
+
+
+def _parsed(column: pd.Series, kind: pa.DataType) -> pd.Series:
+    """Give a column of text the type that its field has in the schema."""
+    column = column.astype(object).where(column.notna(), None)
+    if kind == _INT:
+        return pd.to_numeric(column).astype("Int64")
+    if kind == _REAL:
+        return column.astype(float)
+    if kind == _FLAG:
+        return column == "True"
+    return column.map(json.loads, na_action="ignore") if pa.types.is_list(kind) else column

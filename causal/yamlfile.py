@@ -97,11 +97,11 @@ def line_of(data: Any, loc: Sequence[Any]) -> int | None:
     """Return the 1-based line of the deepest part of ``loc`` that the file holds."""
     line = None
     for part in loc:
-        if not hasattr(data, "lc"):
+        marks = getattr(data, "lc", None)
+        if marks is None:
             break
         try:
-            place = data.lc.key(part) if isinstance(data, dict) else data.lc.item(part)
-            line = place[0] + 1
+            line = (marks.key(part) if isinstance(data, dict) else marks.item(part))[0] + 1
             data = data[part]
         except (KeyError, IndexError, TypeError):
             break

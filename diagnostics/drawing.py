@@ -1,0 +1,114 @@
+"""Figures on paper: sizes and panels, and SVG that is reproducible and safe to put inside a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causal.files import replace_file, write_text
+from diagnostics import figures
+
+_STYLE = {
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ace-align",
+    "text.parse_math": False,  # a dollar sign in a question is a dollar sign
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One finished figure: its name, SVG text for the page, and PNG bytes."""
+
+    name: str
+    svg: str
+    png: bytes
+
+
+def draw_scatter(models: pd.DataFrame, labels: Sequence[str], tau: float) -> Drawing:
+    """One panel per label, at most three in a row, with equal axes."""
+    limit = 1.06 * max(float(np.abs(models[["delta_d", "delta_m"]].to_numpy()).max()), tau)
+    columns = min(len(labels), 3)
+    rows = -(-len(labels) // columns)
+
+    def fill(figure: object) -> None:
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()  # type: ignore[attr-defined]
+        for ax in axes[len(labels) :]:
+            ax.set_visible(False)
+        for ax, label in zip(axes, labels, strict=False):
+            figures.pale_frame(figures.shift_scatter(ax, models[models["label"] == label], tau, limit, label))
+        handles, texts = axes[0].get_legend_handles_labels()
+        if len(texts) > 1:
+            figure.legend(handles, texts, ncols=3, loc="outside upper left", frameon=False)  # type: ignore[attr-defined]
+
+    return _drawn("scatter", (4.3 * columns, 4.5 * rows), fill)
+
+
+def draw_classes(shares: pd.DataFrame) -> Drawing:
+    """Class shares, one bar per row."""
+    return _drawn(
+        "classes", (8.4, 1.1 + 0.42 * len(shares)), lambda figure: figures.pale_frame(figures.class_bars(figure.subplots(), shares))
+    )
+
+
+def draw_forest(rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) -> Drawing:
+    """The largest survey effects, with the labels' shifts if there are any."""
+    return _drawn(
+        "forest", (8.4, 1.2 + 0.42 * len(rows)), lambda figure: figures.pale_frame(figures.forest(figure.subplots(), rows, models))
+    )
+
+
+def _drawn(name: str, size: tuple[float, float], fill: Callable[..., object]) -> Drawing:
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        fill(figure)
+        png, svg = io.BytesIO(), io.StringIO()
+        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    return Drawing(name, _inline(svg.getvalue(), name), png.getvalue())
+
+
+def _inline(svg: str, name: str) -> str:
+    """Strip the prolog and the metadata, and make ids unique: all figures of a page share one id space."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<[^<>]*\bid=")', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
+    return svg.strip()
+
+
+def embedded(drawing: Drawing, description: str) -> str:
+    """Return the SVG for inside an HTML page: scaled to its column, described for screen readers, no namespaces."""
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawing.svg)
+    width, height = (float(value) for value in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])
+    head = f'<svg role="img" aria-label="{description}" style="width:100%;max-width:{width * 1.25:.0f}px;height:auto" '
+    svg = re.sub(r'^<svg width="[^"]*" height="[^"]*" ', head, svg)
+    assert svg.startswith(head) and height > 0
+    return svg
+
+
+def save(drawings: Sequence[Drawing], folder: Path) -> None:
+    """Write each drawing as ``<name>.svg`` and ``<name>.png``, and remove figures of an earlier report."""
+    keep = {f"{drawing.name}.{suffix}" for drawing in drawings for suffix in ("svg", "png")}
+    for drawing in drawings:
+        write_text(folder / f"{drawing.name}.svg", drawing.svg + "\n")
+        with replace_file(folder / f"{drawing.name}.png") as beside:
+            beside.write_bytes(drawing.png)
+    for name in ("scatter", "classes", "forest"):
+        for suffix in ("svg", "png"):
+            if f"{name}.{suffix}" not in keep:
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,161 @@
+"""What a run folder holds for the report, read and checked: stale or unknown results are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from causal.errors import InputError
+from causal.ignorability import Check, read_checks
+from causal.runs import TABLE_SECTIONS, Run, file_hash
+from causal.study import Study
+from causal.tables import read_distributions, read_effects
+from diagnostics.alignment import cells, matching_rows
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One label's tables and what the run records about how they came about.
+
+    Attributes
+    ----------
+    label, model : str
+        The label, and the name of the model that was measured.
+    prompt : mapping
+        Layout and form of the options.
+    distributions, effects : DataFrame
+        The two tables.
+    held_out : tuple of str, or None
+        Questions that training never saw; None for a label that was not trained in this run.
+    """
+
+    label: str
+    model: str
+    prompt: Mapping[str, Any]
+    distributions: pd.DataFrame
+    effects: pd.DataFrame
+    held_out: tuple[str, ...] | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether `align.fit` made this label."""
+        return self.held_out is not None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything the report is made from; ``models`` begins with the one that stands for "before"."""
+
+    run: Run
+    study: Study
+    distributions: pd.DataFrame
+    effects: pd.DataFrame
+    checks: tuple[Check, ...]
+    models: tuple[Measured, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, str | None]:
+        """``trained`` or ``held_out`` by question, empty if nothing is held out.
+
+        A question that some shown labels were trained on and others not belongs to neither split (None).
+        """
+        kept = [set(model.held_out) for model in self.models if model.held_out is not None]
+        kept = kept or [set(self.study.fit.held_out.questions)]
+        never, ever = set.intersection(*kept), set.union(*kept)
+        if not never or not self.models:
+            return {}
+        return {name: "held_out" if name in never else None if name in ever else "trained" for name in self.study.questions}
+
+
+def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: bool = False) -> Inputs:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    path : str
+        The run folder.
+    compare : sequence of str, optional
+        The labels to show; all by default.
+    skip_stale : bool
+        Leave labels out whose results no longer belong to the study, instead of refusing.
+
+    Raises
+    ------
+    InputError
+        There is no run, no survey result, an unknown label, or a label that must be measured or trained again.
+    """
+    run = Run.existing(path)
+    if not run.study_path.is_file():
+        raise InputError(f"{run.study_path} is missing; run python -m causal.audit STUDY --out {path} again")
+    study = Study.load(run.study_path)
+    run.require_survey(study)
+    survey = read_distributions(run.survey_distributions), read_effects(run.survey_effects)
+    models, left_out = [], {}
+    for label in _labels(run, compare):
+        try:
+            models.append(_measured(run, study, label, *survey))
+        except InputError as error:
+            if not skip_stale:
+                raise
+            left_out[label] = str(error)
+    found = read_checks(json.loads(run.checks.read_text(encoding="utf-8")) if run.checks.is_file() else [])
+    return Inputs(run, study, *survey, tuple(found), tuple(models), left_out)
+
+
+def _labels(run: Run, compare: Sequence[str] | None) -> list[str]:
+    """Return the labels to show: ``base`` first if it is there, the others in the order they were measured."""
+    known = run.labels()
+    if unknown := [label for label in compare or [] if label not in known]:
+        there = f"measured so far: {', '.join(known)}" if known else "no model has been measured in this run yet"
+        raise InputError(f"--compare {' '.join(unknown)}: no such label in {run.path}; {there}")
+    chosen = known if compare is None else list(dict.fromkeys(compare))
+    return sorted(chosen, key=lambda label: label != "base")
+
+
+def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, effects: pd.DataFrame) -> Measured:
+    record, fit = run.inputs(f"measure/{label}"), run.inputs(f"fit/{label}")
+    again = f"run python -m align.measure STUDY --label {label} --out {run.path} again"
+    retrain = f"run python -m align.fit STUDY --label {label} --out {run.path} again"
+    if fit:
+        again = retrain
+        if fit.get("survey_effects") != file_hash(run.survey_effects):
+            raise InputError(f"label {label} was trained on survey effects that have changed since; {retrain}")
+    if record.get("tables") != study.fingerprint(*TABLE_SECTIONS):
+        raise InputError(f"the study's attributes or questions changed since label {label} was measured; {again}")
+    folder = run.model(label)
+    if not run.is_done(f"measure/{label}", record):
+        raise InputError(f"the files in {folder} are not those that were recorded when label {label} was measured; {again}")
+    model = Measured(
+        label,
+        str(record.get("model", "unknown model")),
+        record.get("prompt") or {},
+        read_distributions(folder / "distributions.parquet"),
+        read_effects(folder / "effects.parquet"),
+        tuple(fit.get("held_out", ())) if fit else None,
+    )
+    _require_same_rows(model, study, distributions, effects, again)
+    return model
+
+
+def _require_same_rows(model: Measured, study: Study, distributions: pd.DataFrame, effects: pd.DataFrame, again: str) -> None:
+    names = list(study.attributes)
+    toggle = toggle_key(study)
+    ours, theirs = cells(distributions, names), cells(model.distributions, names)
+    try:
+        place = matching_rows(ours.keys, theirs.keys, ["country", "question", *names], f"label {model.label}")
+        matching_rows(effects[effects["supported"]], model.effects[model.effects["shift"].notna()], toggle, f"label {model.label}")
+    except InputError as error:
+        raise InputError(f"{error}; {again}") from error
+    if not np.array_equal(ours.options, theirs.options[place]):
+        raise InputError(f"label {model.label} has another number of options than the survey; {again}")
+
+
+def toggle_key(study: Study) -> list[str]:
+    """Return the columns that name a toggle."""
+    return ["country", "question", "attribute", "reference", "treated", *study.attributes]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from align.targets import targets
+from causal.errors import InputError
+from causal.tables import read_distributions, read_effects
+
+
+def test_each_persona_once_and_both_ends_of_every_toggle(study, run):
+    effects, cells = read_effects(run.survey_effects), read_distributions(run.survey_distributions)
+    found = targets(study, effects, ["trust", "taxes"])
+    assert [(t.country, t.question) for t in found] == [(c, q) for c in ("NO", "SE") for q in ("trust", "taxes")]
+    for target in found:
+        assert len(target.personas) == 4
+        assert len(target.reference) == 4, "two attributes in two contexts each"
+        for position, p in zip([*target.reference, *target.treated], [*target.p_reference, *target.p_treated], strict=True):
+            persona = target.personas[position]
+            own = (cells["country"] == target.country) & (cells["question"] == target.question)
+            for name, level in persona.items():
+                own &= cells[name] == level
+            np.testing.assert_allclose(cells[own].sort_values("option")["p"], p)
+        ends = [(target.personas[r], target.personas[t]) for r, t in zip(target.reference, target.treated, strict=True)]
+        for reference, treated in ends:
+            changed = [name for name in reference if reference[name] != treated[name]]
+            assert len(changed) == 1
+            assert reference[changed[0]] == next(iter(study.attributes[changed[0]].levels))
+
+
+def test_unsupported_toggles_are_no_targets(study, run):
+    effects = read_effects(run.survey_effects)
+    none = effects.assign(supported=False)
+    with pytest.raises(InputError, match="no toggle"):
+        targets(study, none, ["trust"])
+    some = effects.assign(supported=(effects["attribute"] == "gender") & (effects["country"] == "NO"))
+    assert [len(t.reference) for t in targets(study, some, ["trust"])] == [2]

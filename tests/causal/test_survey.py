@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal.errors import InputError
+from causal.study import Study
+from causal.survey import Survey, read_survey
+
+
+def with_source(raw: dict[str, Any], path: Path | str) -> Study:
+    return Study.from_dict(raw | {"survey": raw["survey"] | {"source": str(path)}})
+
+
+def assert_same(a: Survey, b: Survey) -> None:
+    assert a.countries == b.countries
+    for name in ("country", "levels", "answers", "weight"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    assert a.data_hash == b.data_hash
+
+
+def read_csv_text(raw: dict[str, Any], tmp_path: Path, text: str | bytes, name: str = "s.csv") -> Survey:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_survey(with_source(raw, path))
+
+
+HEADER = "nation,sex,edu,residence,trust,v,w\n"
+ROW = "NO,M,uni,city,never,no,1\n"
+
+
+def test_codes_are_encoded_in_the_order_of_the_study(raw: dict[str, Any], tmp_path: Path) -> None:
+    text = HEADER + "NO,F,phd,village,always,yes,2\nNA,M,none,city,dk,,0.5\nNO,,school,,rarely,no,1\n"
+    survey = read_csv_text(raw, tmp_path, text)
+    assert survey.countries == ("NA", "NO")
+    assert survey.country.tolist() == [1, 0, 1]
+    assert survey.levels.tolist() == [[1, 0, 1], [0, 2, 0], [-1, 1, -1]]
+    assert survey.answers.tolist() == [[3, 1], [-1, -1], [1, 0]]
+    assert survey.weight is not None
+    assert survey.weight.tolist() == [2, 0.5, 1]
+    assert (survey.respondents, survey.without_country) == (3, 0)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_every_format_gives_the_survey_of_the_data_frame(
+    raw: dict[str, Any], respondents: pd.DataFrame, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"s{suffix}"
+    if suffix == ".parquet":
+        respondents.to_parquet(path)
+    else:
+        respondents.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    assert_same(read_survey(with_source(raw, path)), read_survey(Study.from_dict(raw), respondents))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_numbers_with_gaps_become_floats_on_disk_and_still_match_their_codes(
+    one_question: Any, tmp_path: Path, suffix: str
+) -> None:
+    frame = pd.DataFrame({"a": [0, 1, np.nan, 1], "q": [1, np.nan, 2, 3]})  # to_csv writes 1.0
+    path = tmp_path / f"s{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    survey = read_survey(one_question(survey={"source": str(path)}))
+    assert survey.levels.ravel().tolist() == [0, 1, -1, 1]
+    assert survey.answers.ravel().tolist() == [0, -1, 1, 2]
+    assert_same_but_weight = read_survey(one_question(), frame)
+    np.testing.assert_array_equal(survey.answers, assert_same_but_weight.answers)
+
+
+def test_codes_with_leading_zeros_are_other_codes(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw["questions"]["vote"]["options"] = {"1": "No", "01": "Yes"}
+    survey = read_csv_text(raw, tmp_path, HEADER + "NO,M,uni,city,never,1.0,1\nNO,M,uni,city,never,01,1\n")
+    assert survey.answers[:, 1].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("written", ["true", "True", "TRUE"])
+def test_booleans_match_however_a_program_writes_them(raw: dict[str, Any], tmp_path: Path, written: str) -> None:
+    raw["questions"]["vote"]["options"] = {False: "No", True: "Yes"}
+    survey = read_csv_text(raw, tmp_path, HEADER + f"NO,M,uni,city,never,{written},1\n")
+    assert survey.answers[:, 1].tolist() == [1]
+
+
+def test_na_is_namibia_and_an_empty_field_is_missing(raw: dict[str, Any], tmp_path: Path) -> None:
+    survey = read_csv_text(raw, tmp_path, HEADER + "NA,M,uni,city,never,no,1\n,F,uni,city,never,no,1\n" + ROW)
+    assert survey.countries == ("NA", "NO")
+    assert survey.without_country == 1
+    assert survey.respondents == 2
+    assert survey.levels[:, 0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A"])
+def test_words_that_pandas_takes_for_missing_can_be_answers(raw: dict[str, Any], tmp_path: Path, word: str) -> None:
+    raw["questions"]["vote"]["options"] = {word: "No", "yes": "Yes"}
+    survey = read_csv_text(raw, tmp_path, HEADER + f"NO,M,uni,city,never,{word},1\n")
+    assert survey.answers[:, 1].tolist() == [0]
+
+
+def test_byte_order_mark_and_blanks_after_separators_are_ignored(raw: dict[str, Any], tmp_path: Path) -> None:
+    text = (HEADER + ROW).replace(",", ", ").encode("utf-8-sig")
+    assert read_csv_text(raw, tmp_path, text).answers.tolist() == [[0, 0]]
+
+
+def test_missing_codes_work_everywhere_and_per_question(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw["questions"]["vote"]["missing"] = ["refused"]
+    raw["attributes"]["gender"]["missing"] = ["X"]
+    text = HEADER + ROW + "dk,M,uni,city,dk,refused,1\nNO,X,dk,city,never,dk,1\n"
+    survey = read_csv_text(raw, tmp_path, text)
+    assert survey.without_country == 1
+    assert survey.levels.tolist() == [[0, 0, 0], [-1, -1, 0]]
+    assert survey.answers.tolist() == [[0, 0], [0, -1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "expected"),
+    [
+        (b"", "s.csv", "is empty \\(0 bytes\\)"),
+        (b"\n\n", "s.csv", "is no readable table"),
+        (HEADER.encode() + "NO,M,uni,city,caf\xe9,no,1\n".encode("latin-1"), "s.csv", "not UTF-8"),
+        ((HEADER + ROW).encode("utf-16"), "s.csv", "not UTF-8"),
+        (b"not parquet", "s.parquet", "no readable Parquet"),
+        (HEADER.encode(), "s.xlsx", "cannot read .xlsx; readable are .csv .tsv .parquet"),
+        ((HEADER + ROW.replace("\n", ",9\n")).encode(), "s.csv", "more fields than its header"),
+        ((HEADER + ROW + ROW.replace("\n", ",9\n")).encode(), "s.csv", "is no readable table"),
+        (HEADER.encode(), "s.csv", "no respondent has an answer"),
+    ],
+)
+def test_unreadable_file_is_an_input_error(
+    raw: dict[str, Any], tmp_path: Path, content: bytes, name: str, expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        read_csv_text(raw, tmp_path, content, name)
+
+
+def test_separator_at_the_end_of_every_row_shifts_no_column(raw: dict[str, Any], tmp_path: Path) -> None:
+    survey = read_csv_text(raw, tmp_path, HEADER + ROW.replace("\n", ",\n"))
+    assert (survey.countries, survey.answers.tolist()) == (("NO",), [[0, 0]])
+
+
+def test_missing_file_names_the_examples(study: Study) -> None:
+    with pytest.raises(InputError, match=r"survey\.csv does not exist.*examples/gss2018"):
+        read_survey(study)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_missing_columns_come_at_once_with_suggestions(
+    raw: dict[str, Any], respondents: pd.DataFrame, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"s{suffix}"
+    renamed = respondents.rename(columns={"residence": "residense", "v": "unlike"})
+    renamed.to_parquet(path) if suffix == ".parquet" else renamed.to_csv(path, index=False)
+    with pytest.raises(InputError) as caught:
+        read_survey(with_source(raw, path))
+    assert "no column for 2 of the study's names" in str(caught.value)
+    assert "residence (did you mean 'residense'?)" in str(caught.value)
+    assert "\n  v\n" in str(caught.value)
+
+
+def test_column_named_twice_is_refused(study: Study, respondents: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="more than one column named sex"):
+        read_survey(study, pd.concat([respondents, respondents[["sex"]]], axis=1))
+
+
+def test_unknown_codes_are_counted_and_all_problems_come_in_one_message(
+    study: Study, respondents: pd.DataFrame
+) -> None:
+    respondents["sex"] = ["D"] * 3 + ["E"] + ["M"] * 396
+    respondents["trust"] = ["maybe"] * 2 + ["often"] * 398
+    respondents["v"] = None
+    respondents.loc[:1, "w"] = [0, np.nan]
+    with pytest.raises(InputError) as caught:
+        read_survey(study, respondents)
+    message = str(caught.value)
+    assert "attribute gender (column sex): 2 code(s) in the data are neither a level nor missing" in message
+    assert "D (3 rows), E (1 rows)" in message
+    assert "question trust (column trust): 1 code(s)" in message
+    assert "maybe (2 rows); known are never, rarely, often, always" in message
+    assert "question vote (column v): no respondent has an answer" in message
+    assert "weight (column w): 2 of 400 rows" in message
+
+
+@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf, "heavy", ""])
+def test_weight_that_is_no_positive_number_is_refused(study: Study, respondents: pd.DataFrame, weight: object) -> None:
+    respondents["w"] = [weight, *[1] * 399]
+    with pytest.raises(InputError, match=r"weight \(column w\): 1 of 400 rows"):
+        read_survey(study, respondents)
+
+
+@pytest.mark.parametrize("key", ["strata", "psu"])
+def test_design_columns_are_refused_rather_than_ignored(
+    raw: dict[str, Any], respondents: pd.DataFrame, key: str
+) -> None:
+    raw["survey"][key] = "edu"
+    with pytest.raises(InputError, match=f"survey.{key} is declared"):
+        read_survey(Study.from_dict(raw), respondents)
+
+
+def test_nobody_with_a_country_is_refused(study: Study, respondents: pd.DataFrame) -> None:
+    respondents["nation"] = None
+    with pytest.raises(InputError, match="no respondent has a country"):
+        read_survey(study, respondents)
+
+
+def test_constant_country_needs_no_column(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["survey"]["country"] = {"constant": "NO"}
+    survey = read_survey(Study.from_dict(raw), respondents.drop(columns="nation"))
+    assert survey.countries == ("NO",)
+    assert survey.respondents == 400
+
+
+def test_the_callers_frame_is_not_changed(study: Study, respondents: pd.DataFrame) -> None:
+    before = respondents.copy(deep=True)
+    read_survey(study, respondents)
+    pd.testing.assert_frame_equal(respondents, before)
+
+
+def test_data_hash_follows_the_columns_in_use(study: Study, respondents: pd.DataFrame) -> None:
+    first = read_survey(study, respondents).data_hash
+    assert read_survey(study, respondents.assign(unused=1)).data_hash == first
+    changed = respondents.copy()
+    changed.loc[0, "w"] += 1e-9
+    assert read_survey(study, changed).data_hash != first
