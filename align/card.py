@@ -40,8 +40,9 @@ tags: [lora, ace-align, survey]
 # LoRA adapter: effects of the survey `{study.name}` for `{training.base}`
 
 **Target.** The effects of {", ".join(study.attributes)} on the answers to {len(training.trained)} survey questions,
-{training.toggles} supported toggles at the finest persona granularity. Schedule `{fit.schedule}`, {fit.epochs} epochs, AdamW at
-learning rate {fit.learning_rate:g}, LoRA rank {fit.lora.rank}, alpha {fit.lora.alpha}, dropout {fit.lora.dropout:g}, seed {fit.seed}.
+{training.toggles} supported toggles at the finest persona granularity. Schedule `{fit.schedule}`, {fit.epochs} epochs,
+AdamW at learning rate {fit.learning_rate:g}, LoRA rank {fit.lora.rank}, alpha {fit.lora.alpha},
+dropout {fit.lora.dropout:g}, seed {fit.seed}.
 
 **Data.** Survey effects table, SHA-256 `{training.data_hash}`.
 Trained on: {", ".join(training.trained)}. Held out: {", ".join(training.held_out) or "none"}.
@@ -55,8 +56,11 @@ Trained on: {", ".join(training.trained)}. Held out: {", ".join(training.held_ou
 
 The survey itself is a sample, so even a perfect model would not reach 0 and 100; the run's report gives that ceiling.
 
-**Prompt.** Layout `{study.prompt.layout}`, options as `{study.prompt.options}`. Other prompts are another model under audit.
+**Prompt.** Layout `{study.prompt.layout}`, options as `{study.prompt.options}`.
+Other prompts are another model under audit.
 
-**Intended use.** Studying how well a model reproduces a survey's attribute effects. **Limits.** It speaks for group averages of
-one survey at one time, not for any person; it must not replace asking people.
+**Intended use.** Studying how well a model reproduces a survey's attribute effects.
+
+**Limits.** It speaks for group averages of one survey at one time, not for any person; it must not replace asking
+people.
 """

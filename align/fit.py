@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,7 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     before = evaluate(loaded.model, judged)
     lora = study.fit.lora
     torch.manual_seed(study.fit.seed)
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

@@ -126,7 +126,8 @@ def load_model(name: str, adapter: Path | None = None) -> Loaded:
             attn_implementation="sdpa",
             use_safetensors=True,
             **options,
-        ).to(device)
+        )
+        model.to(torch.device(device))  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"model {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
     if not tokenizer.is_fast:

@@ -56,7 +56,7 @@ def anchor(log_reference: Tensor, log_treated: Tensor, target_reference: Tensor,
     -------
     Tensor, scalar
     """
-    total = 0.0
+    total = log_reference.new_zeros(len(log_reference))
     for logp, target in ((log_reference, target_reference), (log_treated, target_treated)):
         modal = target.argmax(dim=-1, keepdim=True)
         total = total - logp.gather(-1, modal).squeeze(-1)

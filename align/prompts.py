@@ -60,10 +60,11 @@ def wording(study: Study, country: str, question: str, persona: Persona) -> Word
     who = persona_phrase(study, country, persona)
     letters = study.prompt.options == "letters"
     names = _names(item, question, letters)
-    listed = "\n".join(
-        f"{name}. {label}" if letters else f"- {label}"
-        for name, label in zip(names, item.options.values(), strict=True)
-    )
+    labels = item.options.values()
+    if letters:
+        listed = "\n".join(f"{name}. {label}" for name, label in zip(names, labels, strict=True))
+    else:
+        listed = "\n".join(f"- {label}" for label in labels)
     asked = f"Question: {item.text}\n{listed}"
     how = "Answer with the letter of one option." if letters else "Answer with the exact words of one option."
     if study.prompt.layout == "question-first":
@@ -78,7 +79,7 @@ def _names(item: Question, question: str, letters: bool) -> tuple[str, ...]:
         return tuple(item.options.values())
     if len(item.options) > len(string.ascii_uppercase):
         raise InputError(
-            f"question {question} has {len(item.options)} options but there are 26 letters; set prompt.options to labels"
+            f"question {question} has {len(item.options)} options, more than letters; set prompt.options to labels"
         )
     return tuple(string.ascii_uppercase[: len(item.options)])
 
@@ -158,8 +159,8 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
     if not tokenizer.chat_template:
         return _Frame("", "\nAnswer:", " ", tokenizer.eos_token or "\n", special_tokens=True)
     user = {"role": "user", "content": _MARK}
-    asked = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
-    answered = tokenizer.apply_chat_template([user, {"role": "assistant", "content": _MARK * 2}], tokenize=False)
+    asked = str(tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True))
+    answered = str(tokenizer.apply_chat_template([user, {"role": "assistant", "content": _MARK * 2}], tokenize=False))
     before, after = asked.split(_MARK)
     end = answered.split(_MARK * 2)[-1].rstrip("\n") or tokenizer.eos_token or "\n"
     return _Frame(before, after, "", end, special_tokens=False)

@@ -125,7 +125,7 @@ def evaluate(model: Any, items: Sequence[Item]) -> Scores:
                 effect(r[None].exp(), t[None].exp(), a[None], b[None]).item()
                 for r, t, a, b in zip(reference, treated, p0, p1, strict=True)
             ]
-            cells = {}
+            cells: dict[int, float] = {}
             for positions, logp, p in ((item.target.reference, reference, p0), (item.target.treated, treated, p1)):
                 values = alignment_score(logp.exp(), p)
                 cells.update(zip(positions.tolist(), values.tolist(), strict=True))

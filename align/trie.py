@@ -78,8 +78,11 @@ def build_trie(encoded: Sequence[Encoded]) -> Trie:
             owners.append(i)
     for node in path:
         end[node] = len(ids)
-    arrays = (np.array(values, dtype=np.int64) for values in (ids, depth, end, rows, tokens, owners))
-    return Trie(*arrays, sequences=len(encoded))
+    return Trie(_ints(ids), _ints(depth), _ints(end), _ints(rows), _ints(tokens), _ints(owners), len(encoded))
+
+
+def _ints(values: list[int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

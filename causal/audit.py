@@ -69,6 +69,7 @@ def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     if run.is_done("audit", inputs):
         table = read_effects(run.survey_effects)
         return table, checks(survey, table)
+    run.claim(study)
     counts = count(survey)
     grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)

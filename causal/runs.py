@@ -137,12 +137,18 @@ class Run:
             for name, digest in record["files"].items()
         )
 
+    def claim(self, study: Study) -> None:
+        """Make the folder a run of this study, so that one killed halfway is still recognised as such."""
+        if not self.manifest_path.is_file():
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.manifest_path, {"study": study.name, "steps": {}})
+
     def record(self, study: Study, step: str, inputs: Mapping[str, Any], files: Sequence[Path]) -> None:
         """Note a finished step with its inputs and the hashes of the files it wrote, and save the study."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.claim(study)
         with replace_file(self.study_path) as beside:
             study.save(beside)
-        manifest = self.manifest() or {"study": study.name, "steps": {}}
+        manifest = self.manifest()
         hashes = {str(path.relative_to(self.path)): file_hash(path) for path in files}
         manifest["steps"][step] = {"inputs": dict(inputs), "files": hashes}
         write_json(self.manifest_path, manifest)

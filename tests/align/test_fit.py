@@ -22,7 +22,12 @@ def argv(folder, run):
 def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     assert main(argv) == 0
     ace = run.model("ace")
-    assert {path.name for path in ace.iterdir()} == {"adapter", "distributions.parquet", "effects.parquet", "train.jsonl"}
+    assert {path.name for path in ace.iterdir()} == {
+        "adapter",
+        "distributions.parquet",
+        "effects.parquet",
+        "train.jsonl",
+    }
     log = [json.loads(line) for line in (ace / "train.jsonl").read_text().splitlines()]
     assert {line["question"] for line in log} == {"trust", "taxes"}, "work is held out"
     card = (ace / "adapter" / "README.md").read_text()
@@ -44,7 +49,9 @@ def test_the_adapter_measured_by_itself_gives_the_same_table(run, argv):
     adapter = str(run.model("ace") / "adapter")
     assert measure([*argv, "--label", "again", "--adapter", adapter]) == 0
     assert measure([*argv, "--label", "base"]) == 0
-    ace, again, base = (read_distributions(run.model(name) / "distributions.parquet")["p"] for name in ("ace", "again", "base"))
+    ace, again, base = (
+        read_distributions(run.model(name) / "distributions.parquet")["p"] for name in ("ace", "again", "base")
+    )
     np.testing.assert_allclose(ace, again, atol=1e-6)
     assert np.abs(ace - base).max() > 0.01, "training must have moved something"
 

@@ -46,7 +46,9 @@ def test_tables_hold_every_persona_and_equal_plain_transformers(study, folder, r
 
 def test_effects_are_differences_of_its_own_distributions(run, argv):
     assert main(argv) == 0
-    cells = read_distributions(run.model("base") / "distributions.parquet").set_index(["country", "question", "gender", "place"])
+    cells = read_distributions(run.model("base") / "distributions.parquet").set_index(
+        ["country", "question", "gender", "place"]
+    )
     effects = read_effects(run.model("base") / "effects.parquet")
     assert len(effects) == 2 * 3 * (2 + 2)
     for row in effects.itertuples():
@@ -68,7 +70,10 @@ def test_finished_work_is_kept_and_changed_inputs_are_measured_again(run, argv, 
     assert path.stat().st_mtime_ns == first
     assert main([*argv, "--set", "prompt.layout=persona-first"]) == 0
     assert path.stat().st_mtime_ns != first
-    assert json.loads(run.manifest_path.read_text())["steps"]["measure/base"]["inputs"]["prompt"]["layout"] == "persona-first"
+    assert (
+        json.loads(run.manifest_path.read_text())["steps"]["measure/base"]["inputs"]["prompt"]["layout"]
+        == "persona-first"
+    )
 
 
 def bad_folder(tmp_path):

@@ -43,7 +43,9 @@ def test_smollm2_comes_from_its_gguf_offline():
     loaded = load_model("smollm2")
     assert sum(p.numel() for p in loaded.model.parameters()) == 134_515_008
     ids = loaded.tokenizer.apply_chat_template(
-        [{"role": "user", "content": "What is the capital of France? One word."}], add_generation_prompt=True, return_tensors="pt"
+        [{"role": "user", "content": "What is the capital of France? One word."}],
+        add_generation_prompt=True,
+        return_tensors="pt",
     )
     ids = ids["input_ids"] if hasattr(ids, "keys") else ids
     said = loaded.model.generate(ids, max_new_tokens=8, do_sample=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from align.prompts import Wording, encode, persona_phrase, personas, wording
 from causal.errors import InputError
 
@@ -41,7 +42,7 @@ def test_options_are_letters_or_full_labels_in_order(study):
 def test_more_options_than_letters_is_an_error(study):
     many = study.questions["trust"].model_copy(update={"options": {i: f"label {i}" for i in range(27)}})
     wide = study.model_copy(update={"questions": {"trust": many}})
-    with pytest.raises(InputError, match="27 options"):
+    with pytest.raises(InputError, match="27 options, more than letters"):
         wording(wide, "NO", "trust", {})
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from align.models import Loaded
 from align.prompts import personas
 from align.questions import ask
@@ -18,7 +19,9 @@ def test_one_trie_holds_all_personas_and_options(study, tiny):
 def test_a_prompt_longer_than_the_context_is_named(study, tiny, make_tokenizer, make_llama):
     tokenizer = make_tokenizer(chat=True)
     short = replace(tiny, model=make_llama(len(tokenizer), context=20))
-    with pytest.raises(InputError, match=r"question taxes \(NO\) makes a prompt of \d+ tokens; the model's context has 20"):
+    with pytest.raises(
+        InputError, match=r"question taxes \(NO\) makes a prompt of \d+ tokens; the model's context has 20"
+    ):
         ask(study, short, "NO", "taxes", personas(study, [2]))
 
 

@@ -16,7 +16,9 @@ from causal.study import Study
 def variants(study):
     for layout in ("question-first", "persona-first"):
         for options in ("letters", "labels"):
-            yield study.model_copy(update={"prompt": study.prompt.model_copy(update={"layout": layout, "options": options})})
+            yield study.model_copy(
+                update={"prompt": study.prompt.model_copy(update={"layout": layout, "options": options})}
+            )
 
 
 def test_trie_equals_one_by_one_for_every_layout_and_option_style(study, tiny):
@@ -57,7 +59,11 @@ def test_gradients_equal_one_by_one(study, folder):
 def test_the_check_fails_loudly_when_the_trie_is_wrong(study, tiny, broken):
     asked = ask(study, tiny, "NO", "taxes", personas(study, [2]))
     trie = asked.trie
-    wrong = replace(trie, depth=trie.depth * 0) if broken == "positions" else replace(trie, end=trie.end * 0 + len(trie.end))
+    wrong = (
+        replace(trie, depth=trie.depth * 0)
+        if broken == "positions"
+        else replace(trie, end=trie.end * 0 + len(trie.end))
+    )
     assert check_trie(tiny.model, trie, asked.encoded) < 1e-4
     with pytest.raises(InputError, match="tree mask"):
         check_trie(tiny.model, wrong, asked.encoded)

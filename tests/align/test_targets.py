@@ -15,7 +15,9 @@ def test_each_persona_once_and_both_ends_of_every_toggle(study, run):
     for target in found:
         assert len(target.personas) == 4
         assert len(target.reference) == 4, "two attributes in two contexts each"
-        for position, p in zip([*target.reference, *target.treated], [*target.p_reference, *target.p_treated], strict=True):
+        for position, p in zip(
+            [*target.reference, *target.treated], [*target.p_reference, *target.p_treated], strict=True
+        ):
             persona = target.personas[position]
             own = (cells["country"] == target.country) & (cells["question"] == target.question)
             for name, level in persona.items():

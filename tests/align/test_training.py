@@ -23,7 +23,9 @@ def lora(study, seed=0, rank=2, dropout=0.1):
 
     model = load_model(study.model.name).model
     torch.manual_seed(seed)
-    return get_peft_model(model, LoraConfig(r=rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"))
+    return get_peft_model(
+        model, LoraConfig(r=rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
 
 
 def weights(model) -> dict[str, torch.Tensor]:

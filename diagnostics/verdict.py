@@ -1,0 +1,254 @@
+"""The verdict in words, generated from the numbers whichever way they fall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diagnostics.alignment import change
+from diagnostics.classify import UNDETERMINED
+from diagnostics.diagnosis import NO_EFFECT, Diagnosis, supported_toggles
+from diagnostics.inputs import Inputs, Measured
+
+Q = 0.05
+FAULTS = {
+    "erased": "moving too little, or not at all (erased)",
+    "stereotyped": "moving too far (stereotyped)",
+    "flipped": "moving the other way (flipped)",
+}
+_DONE = {"erased": "too little", "stereotyped": "too far", "flipped": "the other way"}
+_WHERE = {
+    "all": "Over all questions",
+    "held_out": "On the {n} it never saw in training",
+    "trained": "On the {n} it was trained on",
+}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A heading and the sentences under it."""
+
+    heading: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line to remember, and the paragraphs that carry it."""
+
+    headline: str
+    paragraphs: tuple[Paragraph, ...]
+
+
+def verdict(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any]) -> Verdict:
+    """Put the numbers of `scores` into words."""
+    survey = _survey(inputs)
+    if not inputs.models or found.models.empty:
+        return Verdict(_survey_headline(inputs), (survey,))
+    before, *others = inputs.models
+    paragraphs = [_single(before, found, numbers, any(model.trained for model in others))]
+    paragraphs += [_compared(inputs, before, model, numbers) for model in others]
+    paragraphs.append(_noise(inputs, numbers, before.label))
+    headline = _after_headline(others, numbers) or _before_headline(before, numbers)
+    return Verdict(headline, (*paragraphs, survey))
+
+
+def percent(share: float | None) -> str:
+    """Return a share as text without decimals, a dash for none."""
+    return "–" if share is None or np.isnan(share) else f"{share:.0%}"
+
+
+def distance(value: float | None) -> str:
+    """Return a distance as text with four decimals, a dash for none."""
+    return "–" if value is None or np.isnan(value) else f"{value:.4f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a difference as text with its sign, a true minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def score(value: float | None) -> str:
+    """Return an alignment score as text with one decimal, a dash for none."""
+    return "–" if value is None or np.isnan(value) else f"{value:.1f}"
+
+
+def _survey_headline(inputs: Inputs) -> str:
+    rows = supported_toggles(inputs)
+    if rows.empty:
+        return "No toggle has enough respondents, so this survey supports no effect at this granularity."
+    return f"{(rows['q_value'] < Q).sum()} of {len(rows)} effects in this survey stand out from sampling noise."
+
+
+def _survey(inputs: Inputs) -> Paragraph:
+    rows = supported_toggles(inputs)
+    if rows.empty:
+        return Paragraph("The survey", ("No toggle has enough respondents in both of its cells.",))
+    sentences = [
+        f"{len(rows)} of {len(inputs.effects)} toggles have enough respondents on both sides "
+        f"(at least {inputs.study.effects.support}); {(rows['q_value'] < Q).sum()} of these show an effect that stands out from "
+        "sampling noise when 5% false discoveries are allowed (q < .05)."
+    ]
+    shares = {name: (part["q_value"] < Q).mean() for name, part in rows.groupby("attribute", sort=False)}
+    ranked = sorted(shares, key=lambda name: -shares[name])
+    sentences.append("Share of toggles with such an effect: " + ", ".join(f"{name} {percent(shares[name])}" for name in ranked) + ".")
+    return Paragraph("The survey", tuple(sentences))
+
+
+def _single(model: Measured, found: Diagnosis, numbers: dict[str, Any], training_follows: bool) -> Paragraph:
+    item = numbers["labels"][model.label]["splits"]["all"]
+    still = found.toggles[found.toggles["label"] == NO_EFFECT]
+    classes = item["classes"]
+    sentences = [
+        f"{model.label} ({model.model}) comes close to the survey's shift (within {numbers['tau']:g}) in {_count(classes, 'aligned', item)}. "
+        f"A perfect model would manage {percent(item['classes_ceiling']['aligned'])} against a survey of this size, a model "
+        f"that ignores the persona {percent(float(still['aligned'].mean()))}.",
+        _faults(classes, item),
+        *_direction(found, model.label),
+        _against_no_effect(found, model.label, item),
+        f"The level: its alignment score is {score(item['S'])} of 100, {_compare(item['S'], item['S_uniform'], 1)} the "
+        f"{score(item['S_uniform'])} of giving every option the same probability; a perfect model would score {score(item['S_ceiling'])}.",
+    ]
+    return Paragraph("Before training" if training_follows else f"The model: {model.label}", tuple(sentences))
+
+
+def _count(classes: dict[str, float], name: str, item: dict[str, Any]) -> str:
+    return f"{round(classes[name] * item['toggles'])} of {item['toggles']} toggles ({percent(classes[name])})"
+
+
+def _faults(classes: dict[str, float], item: dict[str, Any]) -> str:
+    ranked = sorted(FAULTS, key=lambda name: -classes[name])
+    if classes[ranked[0]] == 0:
+        return "It has no fault: every toggle is aligned."
+    first, *rest = ranked
+    others = ", ".join(f"{_DONE[name]} ({name}) in {percent(classes[name])}" for name in rest)
+    return f"Its main fault is {FAULTS[first]}, in {_count(classes, first, item)}; it moves {others}."
+
+
+def _direction(found: Diagnosis, label: str) -> list[str]:
+    rows = found.models[(found.models["label"] == label) & (found.models["q_value"] < Q)]
+    if rows.empty:
+        return []
+    same = int((rows["delta_m"] * rows["delta_d"] > 0).sum())
+    return [
+        f"Where the survey's own effect stands out from noise, it moves in the survey's direction for {same} of {len(rows)} "
+        f"toggles ({percent(same / len(rows))}); a coin would get half."
+    ]
+
+
+def _against_no_effect(found: Diagnosis, label: str, item: dict[str, Any]) -> str:
+    rows = found.toggles
+    own, still = rows[rows["label"] == label], rows[rows["label"] == NO_EFFECT]
+    against = change(still["distance"].to_numpy(), own["distance"].to_numpy(), own["question"].to_numpy())
+    word = "not clearly different from" if not against.clear else "better than" if against.difference < 0 else "worse than"
+    return (
+        f"Its effect distance is {distance(item['effect_distance'])}, {word} that of a model without any effect "
+        f"({distance(item['effect_distance_no_effect'])}); a perfect model would have {distance(item['effect_distance_ceiling'])}."
+    )
+
+
+def _compare(value: float, rival: float, digits: int) -> str:
+    first, second = round(value, digits), round(rival, digits)
+    return "the same as" if first == second else "above" if first > second else "below"
+
+
+def _compared(inputs: Inputs, before: Measured, after: Measured, numbers: dict[str, Any]) -> Paragraph:
+    splits = [split for split in ("held_out", "trained") if split in numbers["changes"][after.label]]
+    sentences = [
+        sentence
+        for split in splits or ["all"]
+        for sentence in _change_sentences(inputs, before.label, after.label, split, numbers)
+    ]
+    lead = f"After training: {after.label}" if after.trained else f"Against {before.label}: {after.label} ({after.model})"
+    return Paragraph(lead, tuple(sentences))
+
+
+def _change_sentences(inputs: Inputs, before: str, after: str, split: str, numbers: dict[str, Any]) -> list[str]:
+    old, new = (numbers["labels"][label]["splits"][split] for label in (before, after))
+    moved = numbers["changes"][after][split]
+    count = moved["questions"]
+    trained = numbers["labels"][after]["trained"]
+    noun = f"{count} question" + ("" if count == 1 else "s")
+    where = _WHERE[split].format(n=noun) if trained or split == "all" else f"On the {noun} {_PLAIN[split]}"
+    return [
+        f"{where}, the effect distance went from {distance(old['effect_distance'])} to {distance(new['effect_distance'])}: "
+        f"{_judged(moved)} (perfect: {distance(new['effect_distance_ceiling'])}, no effect at all: "
+        f"{distance(new['effect_distance_no_effect'])}). It came nearer to the survey on {moved['nearer']} of {count}"
+        f"{_interval(moved)}.",
+        f"There, aligned toggles went from {percent(old['classes']['aligned'])} to {percent(new['classes']['aligned'])} "
+        f"(perfect: {percent(new['classes_ceiling']['aligned'])}), flipped ones from {percent(old['classes']['flipped'])} to "
+        f"{percent(new['classes']['flipped'])}, and the alignment score S from {score(old['S'])} to {score(new['S'])} "
+        f"(perfect: {score(new['S_ceiling'])}, uniform answers: {score(new['S_uniform'])}).",
+    ]
+
+
+_PLAIN = {"held_out": "held out from training", "trained": "that others are trained on"}
+
+
+def judgement(moved: dict[str, Any]) -> str:
+    """Return ``better``, ``worse``, ``no clear change`` or ``unknown`` (a single question has no interval)."""
+    if moved["low"] is None:
+        return "unknown"
+    clear = moved["low"] > 0 or moved["high"] < 0
+    return "no clear change" if not clear else "better" if moved["difference"] < 0 else "worse"
+
+
+def _judged(moved: dict[str, Any]) -> str:
+    words = {"better": "clearly better", "worse": "clearly worse", "unknown": "one question alone cannot tell whether that is more than chance"}
+    return words.get(judgement(moved), "no clear change")
+
+
+def _interval(moved: dict[str, Any]) -> str:
+    if moved["low"] is None:
+        return ""
+    return f"; the 95% interval of the mean change, over questions, runs from {signed(moved['low'], 4)} to {signed(moved['high'], 4)}"
+
+
+def _noise(inputs: Inputs, numbers: dict[str, Any], label: str) -> Paragraph:
+    item = numbers["labels"][label]["splits"]["all"]
+    ceiling = item["classes_ceiling"]
+    certain = item["toggles"] - item["classes_certain"].get(UNDETERMINED, 0)
+    return Paragraph(
+        "What noise alone does",
+        (
+            f"The survey is a sample. Against it, even a perfect model would be called flipped in {ceiling['flipped']:.1%} of toggles, "
+            f"stereotyped in {ceiling['stereotyped']:.1%} and erased in {ceiling['erased']:.1%}.",
+            f"Allowing for that, the class is at least 80% certain for {certain} of the {item['toggles']} toggles of {label}; the "
+            "others are undetermined one by one, though their shares still mean something beside the perfect model's.",
+        ),
+    )
+
+
+def _after_headline(others: list[Measured], numbers: dict[str, Any]) -> str:
+    lines = []
+    for model in others:
+        splits = numbers["changes"][model.label]
+        split = "held_out" if "held_out" in splits else "all"
+        if split not in splits:
+            continue
+        start = f"Training ({model.label})" if model.trained else model.label
+        where = "on questions never seen in training" if split == "held_out" and model.trained else "on held-out questions"
+        where = where if split == "held_out" else "over all questions"
+        lines.append(_HEADLINES[judgement(splits[split])].format(start=start, where=where, before=splits[split]["against"]))
+    return " ".join(lines)
+
+
+_HEADLINES = {
+    "better": "{start} brings the effects of attributes nearer to the survey's than {before} {where}.",
+    "worse": "{start} takes the effects of attributes further from the survey's than {before} {where}.",
+    "no clear change": "{start} makes no clear difference to the effects of attributes, compared with {before}, {where}.",
+    "unknown": "{start} was compared with {before} {where}; that is a single one, too few to tell.",
+}
+
+
+def _before_headline(model: Measured, numbers: dict[str, Any]) -> str:
+    classes = numbers["labels"][model.label]["splits"]["all"]["classes"]
+    worst = max(FAULTS, key=lambda name: classes[name])
+    verb = {"erased": "mostly erases", "stereotyped": "mostly stereotypes", "flipped": "mostly flips"}[worst]
+    return (
+        f"{model.label} gets {percent(classes['aligned'])} of attribute effects about right; of the others it {verb} "
+        f"({percent(classes[worst])} of all)."
+    )
+

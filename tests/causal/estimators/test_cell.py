@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from causal.estimators.cell import Cells, Contrast, contrast
+
+Z = norm.ppf(0.975)
+
+
+def cells(counts: np.ndarray | list[int] | list[list[int]]) -> Cells:
+    """Unweighted cells from option counts of shape (..., K)."""
+    counts = np.atleast_2d(np.asarray(counts, dtype=float))
+    n = counts.sum(axis=-1)
+    p = counts / n[:, None]
+    return Cells(p, p / n[:, None], n, n)
+
+
+def compare(reference: Cells, treated: Cells, confidence: float = 0.95) -> Contrast:
+    rows, options = reference.p.shape
+    score = np.broadcast_to(np.arange(options) / (options - 1), (rows, options))
+    return contrast(reference, treated, score, np.full(rows, options), confidence)
+
+
+@pytest.mark.parametrize(
+    ("treated", "reference", "expected"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17, 873, table II: method 10, hybrid score without continuity
+        # correction; 56/70 - 48/80.
+        ((56, 70), (48, 80), (0.2, 0.0524, 0.3339)),
+        # No event at either end. Each Wilson interval is (0, z**2 / (n + z**2)), worked by hand.
+        ((0, 10), (0, 20), (0.0, -(Z**2) / (20 + Z**2), Z**2 / (10 + Z**2))),
+        # Everybody against nobody, by hand: both ends of the interval meet at 1.
+        ((10, 10), (0, 20), (1.0, 1 - np.hypot(Z**2 / (10 + Z**2), Z**2 / (20 + Z**2)), 1.0)),
+    ],
+)
+def test_two_options_give_newcombes_hybrid_score_interval(
+    treated: tuple[int, int], reference: tuple[int, int], expected: tuple[float, float, float]
+) -> None:
+    (x, m), (y, n) = treated, reference
+    found = compare(cells([n - y, y]), cells([m - x, x]))
+    shift, low, high = expected
+    assert found.shift[0] == pytest.approx(shift, abs=1e-12)
+    assert found.conf_low[0] == pytest.approx(low, abs=5e-5)
+    assert found.conf_high[0] == pytest.approx(high, abs=5e-5)
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.8, 0.95, 0.99]))
+def test_two_options_equal_statsmodels_newcombe(m: int, n: int, a: float, b: float, confidence: float) -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    x, y = round(a * m), round(b * n)
+    found = compare(cells([n - y, y]), cells([m - x, x]), confidence)
+    (l1, u1), (l2, u2) = (
+        proportion.proportion_confint(k, size, 1 - confidence, method="wilson") for k, size in ((x, m), (y, n))
+    )
+    shift = x / m - y / n
+    assert found.conf_low[0] == pytest.approx(shift - np.hypot(x / m - l1, u2 - y / n), abs=1e-9)
+    assert found.conf_high[0] == pytest.approx(shift + np.hypot(u1 - x / m, y / n - l2), abs=1e-9)
+
+
+def test_shift_and_standard_error_by_hand() -> None:
+    # reference: 2, 1, 1 of 4; treated: 0, 1, 4 of 5; scores 0, .5, 1
+    found = compare(cells([2, 1, 1]), cells([0, 1, 4]))
+    mean_r, mean_t = (0.5 + 1) / 4, (0.5 + 4) / 5
+    var_r = (2 * mean_r**2 + (0.5 - mean_r) ** 2 + (1 - mean_r) ** 2) / 4**2
+    var_t = ((0.5 - mean_t) ** 2 + 4 * (1 - mean_t) ** 2) / 5**2
+    assert found.shift[0] == pytest.approx(mean_t - mean_r, abs=1e-15)
+    assert found.std_error[0] == pytest.approx(np.sqrt(var_r + var_t), abs=1e-15)
+
+
+def test_options_beyond_a_questions_own_change_nothing() -> None:
+    plain = compare(cells([2, 3, 4]), cells([4, 3, 2]))
+    reference, treated = cells([2, 3, 4, 0, 0]), cells([4, 3, 2, 0, 0])
+    padded = contrast(reference, treated, np.array([[0, 0.5, 1, 0, 0]]), np.array([3]), 0.95)
+    for name in ("shift", "std_error", "conf_low", "conf_high", "p_value"):
+        assert getattr(padded, name)[0] == pytest.approx(getattr(plain, name)[0], abs=1e-14), name
+
+
+def test_empty_cell_gives_nan_throughout() -> None:
+    nobody = Cells(np.full((1, 3), np.nan), np.full((1, 3), np.nan), np.zeros(1), np.zeros(1))
+    found = compare(nobody, cells([1, 2, 3]))
+    for name in ("shift", "std_error", "conf_low", "conf_high", "p_value"):
+        assert np.isnan(getattr(found, name)).all(), name
+
+
+COUNTS = st.integers(2, 6).flatmap(lambda k: st.tuples(*[st.lists(st.integers(0, 60), min_size=k, max_size=k)] * 2))
+
+
+@given(COUNTS)
+def test_swapping_the_ends_mirrors_the_result(pair: tuple[list[int], list[int]]) -> None:
+    assume(sum(pair[0]) and sum(pair[1]))
+    there, back = compare(cells(pair[0]), cells(pair[1])), compare(cells(pair[1]), cells(pair[0]))
+    assert there.shift[0] == pytest.approx(-back.shift[0], abs=1e-14)
+    assert there.conf_low[0] == pytest.approx(-back.conf_high[0], abs=1e-12)
+    assert there.conf_high[0] == pytest.approx(-back.conf_low[0], abs=1e-12)
+    assert there.std_error[0] == pytest.approx(back.std_error[0], abs=1e-14)
+    assert there.p_value[0] == pytest.approx(back.p_value[0], abs=1e-9)
+
+
+@given(COUNTS)
+def test_reversing_the_scale_mirrors_the_result(pair: tuple[list[int], list[int]]) -> None:
+    assume(sum(pair[0]) and sum(pair[1]))
+    there, back = compare(cells(pair[0]), cells(pair[1])), compare(cells(pair[0][::-1]), cells(pair[1][::-1]))
+    assert there.conf_low[0] == pytest.approx(-back.conf_high[0], abs=1e-12)
+    assert there.conf_high[0] == pytest.approx(-back.conf_low[0], abs=1e-12)
+
+
+@given(COUNTS, st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_p_value_is_below_alpha_where_the_interval_leaves_out_zero(
+    pair: tuple[list[int], list[int]], confidence: float
+) -> None:
+    assume(sum(pair[0]) and sum(pair[1]))
+    found = compare(cells(pair[0]), cells(pair[1]), confidence)
+    assume(min(abs(found.conf_low[0]), abs(found.conf_high[0])) > 1e-9)
+    left_out = bool(found.conf_low[0] > 0 or found.conf_high[0] < 0)
+    assert (found.p_value[0] < 1 - confidence) == left_out
+
+
+@given(COUNTS)
+def test_interval_holds_the_shift_and_stays_in_range(pair: tuple[list[int], list[int]]) -> None:
+    assume(sum(pair[0]) and sum(pair[1]))
+    found = compare(cells(pair[0]), cells(pair[1]))
+    assert -1 - 1e-12 <= found.conf_low[0] <= found.shift[0] + 1e-12
+    assert found.shift[0] - 1e-12 <= found.conf_high[0] <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("options", [2, 3, 5, 10])
+@pytest.mark.parametrize("size", [1, 10, 1000])
+def test_cells_where_all_answer_the_same_still_have_an_interval(options: int, size: int) -> None:
+    for place in range(options):
+        same = cells(np.eye(options)[place] * size)
+        found = compare(same, same)
+        assert found.shift[0] == 0
+        assert found.std_error[0] == 0
+        assert found.p_value[0] == pytest.approx(1)
+        assert 0 < found.conf_high[0] <= 1
+        assert found.conf_low[0] == pytest.approx(-found.conf_high[0])
+
+
+def test_wider_confidence_gives_a_wider_interval() -> None:
+    narrow, wide = (compare(cells([5, 5, 5]), cells([3, 5, 9]), confidence) for confidence in (0.9, 0.99))
+    assert wide.conf_low[0] < narrow.conf_low[0] < narrow.conf_high[0] < wide.conf_high[0]
+
+
+def shapes(options: int) -> dict[str, np.ndarray]:
+    k = np.arange(options)
+    made = {
+        "uniform": np.ones(options),
+        "skewed": 0.5**k,
+        "skewed the other way": 0.5 ** k[::-1],
+        "extreme": np.r_[0.95, np.full(options - 1, 0.05 / (options - 1))],
+        "U-shaped": np.r_[1, np.full(options - 2, 0.2), 1],
+    }
+    return {name: weights / weights.sum() for name, weights in made.items()}
+
+
+def coverage(options: int, sizes: tuple[int, int], draws: int = 2000) -> dict[tuple[str, str], tuple[float, float]]:
+    """Share of intervals that hold the true shift, ours and Wald's, for every pair of shapes."""
+    rng = np.random.default_rng([options, *sizes])
+    score = np.arange(options) / (options - 1)
+    found = {}
+    for (name_r, r), (name_t, t) in itertools.product(shapes(options).items(), repeat=2):
+        reference, treated = cells(rng.multinomial(sizes[0], r, draws)), cells(rng.multinomial(sizes[1], t, draws))
+        result, truth = compare(reference, treated), float((t - r) @ score)
+        ours = (result.conf_low <= truth + 1e-12) & (truth - 1e-12 <= result.conf_high)
+        wald = np.abs(result.shift - truth) <= Z * result.std_error + 1e-12
+        found[name_r, name_t] = (ours.mean(), wald.mean())
+    return found
+
+
+@pytest.mark.parametrize("options", [2, 3, 5, 10])
+@pytest.mark.parametrize("sizes", [(10, 10), (10, 60), (30, 30), (100, 100), (1000, 1000)])
+def test_interval_keeps_its_coverage_whatever_the_shape(options: int, sizes: tuple[int, int]) -> None:
+    error = 3 * np.sqrt(0.93 * 0.07 / 2000)
+    too_low = {pair: ours for pair, (ours, _) in coverage(options, sizes).items() if ours < 0.93 - error}
+    assert not too_low
+
+
+@pytest.mark.parametrize("options", [2, 3, 5, 10])
+def test_wald_falls_short_in_cells_of_ten_where_ours_does_not(options: int) -> None:
+    ours, wald = np.array(list(coverage(options, (10, 10)).values())).T
+    assert ours.mean() > 0.945
+    assert wald.mean() < 0.93
+    assert wald.min() < 0.905
+    assert wald.min() < ours.min() - 0.02
+
+
+def test_interval_keeps_its_coverage_with_weights() -> None:
+    rng = np.random.default_rng(0)
+    score = np.arange(4) / 3
+
+    def draw(p: np.ndarray, n: int) -> Cells:
+        answers = rng.choice(4, (2000, n), p=p)
+        w = rng.lognormal(0, 0.7, (2000, n))
+        share = (w / w.sum(axis=1, keepdims=True))[..., None] * (answers[..., None] == np.arange(4))
+        squares = (w**2).sum(axis=1)
+        return Cells(share.sum(axis=1), (share**2).sum(axis=1), np.full(2000, n), w.sum(axis=1) ** 2 / squares)
+
+    r, t = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.7, 0.2, 0.05, 0.05])
+    found = compare(draw(r, 40), draw(t, 40))
+    truth = (t - r) @ score
+    assert ((found.conf_low <= truth) & (truth <= found.conf_high)).mean() > 0.93 - 0.017

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+import causal.audit
+from causal.audit import main
+from causal.tables import read_distributions, read_effects
+from causal.yamlfile import write_yaml
+
+WRITTEN = {"study.yaml", "manifest.json", "survey_distributions.parquet", "survey_effects.parquet", "checks.json"}
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Keep the audit from starting the report; return the commands it would have run."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(causal.audit.subprocess, "run", lambda command, **_: calls.append(command))
+    return calls
+
+
+def change(folder: Path, **sections: Any) -> None:
+    """Merge sections into the study file."""
+    path = folder / "study.yaml"
+    raw = YAML(typ="safe").load(path.read_text())
+    for name, section in sections.items():
+        raw[name] = raw.get(name, {}) | section if isinstance(section, dict) else section
+    write_yaml(raw, path)
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    return [str(folder / "study.yaml"), "--out", str(folder / "run"), *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_audit_writes_the_contracts_files_and_a_short_table(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(study_folder)) == 0
+    run = study_folder / "run"
+    assert {path.name for path in run.iterdir()} == WRITTEN
+    assert len(read_effects(run / "survey_effects.parquet")) == 168
+    assert read_distributions(run / "survey_distributions.parquet")["country"].unique().tolist() == ["NA", "NO"]
+    assert [check["verdict"] in ("pass", "warn", "fail") for check in json.loads((run / "checks.json").read_text())]
+    out = capsys.readouterr()
+    assert out.err == ""
+    assert out.out.endswith(f"{run / 'checks.json'}\n{run / 'report.html'}\n")
+    assert no_report[0][1:4] == ["-m", "diagnostics.report", str(run)]
+
+
+def test_second_run_keeps_finished_work_and_says_the_same(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(arguments(study_folder))
+    first, before = capsys.readouterr().out, contents(study_folder)
+    stamp = (study_folder / "run" / "survey_effects.parquet").stat().st_mtime_ns
+    assert main(arguments(study_folder)) == 0
+    assert capsys.readouterr().out == first
+    assert contents(study_folder) == before
+    assert (study_folder / "run" / "survey_effects.parquet").stat().st_mtime_ns == stamp
+
+
+def test_set_overrides_reach_the_estimates(study_folder: Path, no_report: list[list[str]]) -> None:
+    assert main(arguments(study_folder, "--set", "effects.granularity=full", "--set", "effects.support=400")) == 0
+    table = read_effects(study_folder / "run" / "survey_effects.parquet")
+    assert set(table["granularity"]) == {3}
+    assert not table["supported"].any()
+
+
+def test_dry_run_writes_nothing(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(study_folder)
+    assert main(arguments(study_folder, "--dry-run")) == 0
+    assert contents(study_folder) == before
+    assert not (study_folder / "run").exists()
+    assert not no_report
+    assert "small: 400 respondents, 2 countries, 2 questions" in capsys.readouterr().out
+
+
+def test_dry_run_finds_bad_data(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study_folder / "survey.csv").unlink()
+    assert main(arguments(study_folder, "--dry-run")) == 2
+
+
+def test_strict_stops_with_3_at_thin_support_and_keeps_the_results(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(study_folder, "--strict")) == 3
+    err = capsys.readouterr().err
+    assert err.startswith("gate: support: ")
+    assert "Traceback" not in err
+    assert {path.name for path in (study_folder / "run").iterdir()} == WRITTEN
+
+
+def test_strict_stops_with_3_where_the_graph_leaves_the_finest_toggles_open(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(study_folder, effects={"granularity": [1], "support": 1}, graph={"edges": [["gender", "education"]]})
+    assert main(arguments(study_folder)) == 0
+    capsys.readouterr()
+    assert main(arguments(study_folder, "--strict")) == 3
+    assert "identification: The declared graph leaves a back-door path open for: education at G=1" in (
+        capsys.readouterr().err
+    )
+
+
+def test_strict_passes_where_all_is_supported_and_identified(study_folder: Path, no_report: list[list[str]]) -> None:
+    change(study_folder, effects={"granularity": [1], "support": 1})
+    assert main(arguments(study_folder, "--strict")) == 0
+
+
+def _replace_column(folder: Path, column: str, value: Any) -> None:
+    people = pd.read_csv(folder / "survey.csv", keep_default_na=False)
+    people[column] = value
+    people.to_csv(folder / "survey.csv", index=False)
+
+
+def _append_row(folder: Path, row: str) -> None:
+    with (folder / "survey.csv").open("a") as stream:
+        stream.write(row + "\n")
+
+
+BAD = {
+    "missing file": (lambda f: (f / "survey.csv").unlink(), "survey.csv does not exist"),
+    "missing column": (
+        lambda f: change(f, survey={"weight": "wt"}),
+        "no column for 1 of the study's names",
+    ),
+    "unknown level": (
+        lambda f: _append_row(f, "NO,D,uni,city,never,no,1"),
+        "attribute gender (column sex): 1 code(s) in the data are neither a level nor missing: D (1 rows)",
+    ),
+    "option outside the codebook": (
+        lambda f: _append_row(f, "NO,M,uni,city,maybe,no,1"),
+        "question trust (column trust): 1 code(s) in the data are neither an option nor missing: maybe (1 rows)",
+    ),
+    "all-missing question": (
+        lambda f: _replace_column(f, "v", ""),
+        "question vote (column v): no respondent has an answer",
+    ),
+    "cyclic DAG": (
+        lambda f: change(f, graph={"edges": [["gender", "education"], ["education", "gender"]]}),
+        "the graph has a cycle: gender -> education -> gender",
+    ),
+    "run folder of another study": (
+        lambda f: change(f, name="other"),
+        "holds the run of study 'small', not 'other'",
+    ),
+    "unknown key": (lambda f: change(f, efects={}), "efects: unknown key; did you mean 'effects'?"),
+    "granularity 0 alone": (lambda f: change(f, effects={"granularity": [0]}), "no attribute to toggle"),
+    "missing study": (lambda f: (f / "study.yaml").unlink(), "study.yaml does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_exit_2_and_earlier_results_untouched(
+    case: str, study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(study_folder)) == 0
+    spoil, expected = BAD[case]
+    spoil(study_folder)
+    before = contents(study_folder)
+    capsys.readouterr()
+    assert main(arguments(study_folder)) == 2
+    out = capsys.readouterr()
+    assert expected in out.err
+    assert out.err.startswith("error: ")
+    assert out.err.count("error:") == 1
+    assert "Traceback" not in out.err
+    assert out.out == ""
+    assert contents(study_folder) == before
+    assert len(no_report) == 1
+
+
+def test_bad_arguments_exit_2(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert main(arguments(study_folder, "--set", "effects.suport=1")) == 2
+    assert "did you mean 'support'?" in capsys.readouterr().err
+
+
+def test_interruption_exits_130(
+    study_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    assert main(arguments(study_folder)) == 130
+    assert "finished work is kept" in capsys.readouterr().err
+
+
+def test_names_that_look_like_console_markup_are_printed_as_they_are(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(study_folder, name="[/bold] study")
+    assert main(arguments(study_folder)) == 0
+    assert "[/bold] study" in capsys.readouterr().out
+
+
+def test_toggles_without_any_support_have_no_mean(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(study_folder, "--set", "effects.support=9999")) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_audit_and_its_real_report_end_to_end(study_folder: Path) -> None:
+    assert main(arguments(study_folder)) == 0
+    page = (study_folder / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html")
+    assert "small" in page

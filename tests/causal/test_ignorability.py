@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from causal.ignorability import (
+    Check,
+    attribute_check,
+    checks,
+    identification_check,
+    nonresponse_check,
+    read_checks,
+    support_check,
+    write_checks,
+)
+from causal.study import Study
+from causal.survey import read_survey
+
+
+def effects(supported: list[bool], estimand: str = "total", granularity: int = 1) -> pd.DataFrame:
+    n = pd.array([20] * len(supported), dtype="Int64")
+    return pd.DataFrame(
+        {"attribute": "a", "granularity": granularity, "estimand": estimand, "supported": supported}
+    ).assign(n_reference=n, n_treated=n + 5)
+
+
+@pytest.mark.parametrize(("unsupported", "verdict"), [(0, "pass"), (1, "warn"), (2, "warn"), (3, "fail"), (10, "fail")])
+def test_support_passes_whole_and_fails_below_four_fifths(study: Study, unsupported: int, verdict: str) -> None:
+    check = support_check(effects([False] * unsupported + [True] * (10 - unsupported)), study)
+    assert check.verdict == verdict
+    assert check.statistic == pytest.approx(1 - unsupported / 10)
+    assert f"{10 - unsupported} of 10 toggles" in check.meaning
+
+
+def test_support_reports_the_smaller_cell_at_the_finest_granularity(study: Study) -> None:
+    coarse, fine = effects([True] * 3), effects([True] * 3, granularity=2)
+    fine["n_reference"] = pd.array([3, 30, 11], dtype="Int64")
+    fine["n_treated"] = pd.array([50, 7, 40], dtype="Int64")
+    assert "smaller cell of a toggle has 7 (median)" in support_check(pd.concat([coarse, fine]), study).meaning
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine", "verdict", "share"),
+    [
+        ("total", "controlled_direct", "pass", 0),
+        ("not_identified", "total", "warn", 0.5),
+        ("total", "not_identified", "fail", 0.5),
+        ("not_identified", "not_identified", "fail", 1),
+    ],
+)
+def test_identification_fails_if_the_finest_granularity_is_open(
+    coarse: str, fine: str, verdict: str, share: float
+) -> None:
+    check = identification_check(pd.concat([effects([True], coarse), effects([True], fine, granularity=2)]))
+    assert (check.verdict, check.statistic) == (verdict, share)
+    assert ("a at G=1" in check.meaning) == (coarse == "not_identified")
+    assert ("a at G=2" in check.meaning) == (fine == "not_identified")
+
+
+@pytest.mark.parametrize(("silent", "verdict"), [(0, "pass"), (2, "pass"), (3, "warn")])
+def test_nonresponse_warns_above_a_fifth(one_question: Any, silent: int, verdict: str) -> None:
+    people = pd.DataFrame({"a": [0, 1] * 5, "q": [None] * silent + [1] * (10 - silent)})
+    check = nonresponse_check(read_survey(one_question(), people))
+    assert (check.verdict, check.statistic) == (verdict, silent / 10)
+    assert "Question q" in check.meaning
+
+
+@pytest.mark.parametrize(("unknown", "verdict"), [(0, "pass"), (2, "pass"), (3, "warn")])
+def test_attribute_check_names_the_worst_attribute(one_question: Any, unknown: int, verdict: str) -> None:
+    people = pd.DataFrame({"a": [0, 1] * 5, "b": [None] * unknown + [1] * (10 - unknown), "q": 1})
+    check = attribute_check(read_survey(one_question(("a", "b")), people))
+    assert (check.verdict, check.statistic) == (verdict, unknown / 10)
+    assert unknown == 0 or "Attribute b" in check.meaning
+
+
+def test_attribute_check_counts_those_without_a_country(study: Study, respondents: pd.DataFrame) -> None:
+    respondents.loc[:6, "nation"] = None
+    assert "7 respondents without a country" in attribute_check(read_survey(study, respondents)).meaning
+
+
+def test_every_check_is_run_and_survives_the_file(study: Study, respondents: pd.DataFrame, tmp_path: Path) -> None:
+    import json
+
+    found = checks(read_survey(study, respondents), effects([True]))
+    assert [check.name for check in found] == [
+        "support",
+        "identification",
+        "item nonresponse",
+        "attribute nonresponse",
+    ]
+    write_checks(found, tmp_path / "checks.json")
+    assert read_checks(json.loads((tmp_path / "checks.json").read_text())) == found
+    assert all(isinstance(check, Check) and check.advice for check in found)
