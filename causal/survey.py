@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from causal import examples
+from causal.codes import code_key
 from causal.errors import InputError
-from causal.study import ConstantCountry, Study, code_key
+from causal.study import ConstantCountry, Study
 
 MISSING = -1
 """Index of an attribute level or answer that the respondent did not give."""

@@ -123,7 +123,8 @@ def attribute_table(inputs: Inputs) -> Table:
     for name, part in inputs.effects.groupby("attribute", sort=False):
         known = part[part["supported"]]
         noise = np.sqrt(2 / np.pi) * known["std_error"].mean()
-        estimands = ", ".join(f"{ESTIMANDS[key]} {count}" for key, count in part["estimand"].value_counts(sort=False).items())
+        counts = part["estimand"].value_counts()
+        estimands = ", ".join(f"{text} {counts[key]}" for key, text in ESTIMANDS.items() if key in counts)
         clear = f"{(known['q_value'] < Q).sum()} ({percent((known['q_value'] < Q).mean())})"
         rows.append((str(name), estimands, str(len(part)), str(len(known)), _real(known["shift"].abs().mean()), _real(noise), clear))
     head = ("attribute", "what the toggles measure", "toggles", "supported", "mean size of shift", "from noise alone", "q < .05")

@@ -155,7 +155,6 @@ def _write_diagnosis(inputs: Inputs, found: Diagnosis) -> None:
 
 
 def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -164,14 +163,15 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
 
     console = Console()
     if numbers["labels"]:
-        shown = Table(title=f"{inputs.study.name}: model against survey", title_justify="left", box=SIMPLE_HEAD)
+        shown = Table(title=f"{inputs.study.name}: model against survey", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for i, name in enumerate(("label", "questions", "S", "distance", *CLASSES)):
             shown.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
         for split in splits_shown(inputs):
             parts = {label: item["splits"][split] for label, item in numbers["labels"].items()}
             for label, part in parts.items():
                 shown.add_row(label, split.replace("_", " "), *_cells(part, ""))
-            shown.add_row("(perfect)", split.replace("_", " "), *_cells(part, "_ceiling"), style="dim", end_section=True)
+            shown.add_row("(perfect)", split.replace("_", " "), *_cells(part, "_ceiling"), style="dim")
+            shown.add_row()
         console.print(shown)
     else:
         console.print(f"{inputs.study.name}: no model measured yet; the report shows the survey alone", markup=False, highlight=False)

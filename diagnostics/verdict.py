@@ -66,8 +66,9 @@ def distance(value: float | None) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Return a difference as text with its sign, a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """Return a difference as text with its sign, a true minus, and 0 without one."""
+    shown = f"{value:+.{digits}f}"
+    return f"{0:.{digits}f}" if float(shown) == 0 else shown.replace("-", "−")
 
 
 def score(value: float | None) -> str:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from causal.codes import code_key
+from causal.crosschecks import RESERVED
 from causal.errors import InputError
-from causal.study import RESERVED, Study, code_key
+from causal.study import Study
 from causal.tables import distributions_schema, effects_schema
 
 STUDY = """\

@@ -1,0 +1,109 @@
+"""What no single section of a study file can see: names and codes that must agree across sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from causal.codes import code_key
+from causal.graph import ANSWER
+from causal.yamlfile import Located, Problem, line_of
+
+RESERVED = frozenset(
+    {
+        *("country", "question", "topic", "attribute", "reference", "treated", "granularity", "option"),
+        *("p", "std_error", "n", "n_eff", "estimator", "estimand", "supported", "shift"),
+        *("n_reference", "n_treated", "n_eff_reference", "n_eff_treated", "p_reference", "p_treated"),
+        *("conf_low", "conf_high", "p_value", "q_value"),
+    }
+)
+"""Column names of the two tables, which no attribute may take."""
+
+
+def cross_problems(located: Located) -> Iterable[Problem]:
+    """Yield what no single section can see; the file may still break the schema anywhere."""
+    for loc, message in (
+        *_graph_problems(located.data),
+        *_name_problems(located.data),
+        *_code_problems(located.data),
+    ):
+        yield Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
+
+
+_Found = tuple[tuple[Any, ...], str]
+
+
+def _mapping(data: Any, *path: Any) -> dict[Any, Any]:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _items(data: Any, *path: Any) -> list[Any]:
+    """Return the list at a path; one bare value counts as a list of one."""
+    *parents, last = path
+    value = _mapping(data, *parents).get(last)
+    if isinstance(value, list):
+        return value
+    return [] if value is None or isinstance(value, dict) else [value]
+
+
+def _text_items(data: Any, *path: Any) -> list[str]:
+    return [item for item in _items(data, *path) if isinstance(item, str)]
+
+
+def _graph_problems(raw: Any) -> Iterable[_Found]:
+    attributes = _mapping(raw, "attributes")
+    latent = _text_items(raw, "graph", "latent")
+    known = {*map(str, attributes), ANSWER, *latent}
+    for i, edge in enumerate(_items(raw, "graph", "edges")):
+        for node in edge if isinstance(edge, list) else []:
+            if isinstance(node, str) and node not in known:
+                yield (
+                    ("graph", "edges", i),
+                    f"unknown node {node!r}; known are {', '.join(sorted(known))} "
+                    "(name unmeasured causes under graph.latent)",
+                )
+    for node in latent:
+        if node in attributes or node == ANSWER:
+            yield ("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here"
+
+
+def _name_problems(raw: Any) -> Iterable[_Found]:
+    attributes, questions = _mapping(raw, "attributes"), _mapping(raw, "questions")
+    for name in attributes:
+        if name in RESERVED or name == ANSWER:
+            yield (
+                ("attributes", name),
+                "this name is taken by a column of the result tables; choose another",
+            )
+    loc = ("fit", "held_out", "questions")
+    held_out = _text_items(raw, *loc)
+    for name in held_out:
+        if questions and name not in questions:
+            yield loc, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+    if questions and set(held_out) >= set(questions):
+        yield loc, "every question is held out; leave at least one to train on"
+    full = len(attributes)
+    asked, where = _items(raw, "effects", "granularity"), ("effects", "granularity")
+    for value in asked:
+        if isinstance(value, int) and not 0 <= value <= full:
+            yield where, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
+    if asked and all(value == 0 for value in asked):
+        yield where, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
+
+
+def _code_problems(raw: Any) -> Iterable[_Found]:
+    missing = {code_key(code) for code in _items(raw, "survey", "missing")}
+    for name in _mapping(raw, "questions"):
+        options = _mapping(raw, "questions", name, "options")
+        if both := sorted(missing & {code_key(code) for code in options}):
+            yield (
+                ("questions", name, "options"),
+                f"code {', '.join(both)} is an option here and missing under survey.missing; keep one",
+            )
+    for name in _mapping(raw, "attributes"):
+        for level in _mapping(raw, "attributes", name, "levels"):
+            loc = ("attributes", name, "levels", level)
+            if both := sorted(missing & {code_key(code) for code in _items(raw, *loc, "codes")}):
+                yield loc, f"code {', '.join(both)} is a level here and missing under survey.missing; keep one"

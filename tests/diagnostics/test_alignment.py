@@ -1,0 +1,81 @@
+"""Scores worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal.errors import InputError
+from diagnostics.alignment import alignment_score, cells, change, effect_distance, matching_rows, padded
+
+
+def test_alignment_score_by_hand() -> None:
+    """K=3. Opposite ends: W1 = |1| + |1| = 2, S = 0. Half moved one option: W1 = .5, S = 100 (1 - .5/2) = 75."""
+    model = np.array([[1, 0, 0], [1, 0, 0], [0.2, 0.3, 0.5]])
+    survey = np.array([[0, 0, 1], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
+    np.testing.assert_allclose(alignment_score(model, survey, np.array([3, 3, 3])), [0, 75, 100], atol=1e-12)
+
+
+def test_alignment_score_of_a_shorter_question_ignores_the_padding() -> None:
+    """K=2 padded to 4: moving .3 one option is W1 = .3, S = 70."""
+    model, survey = np.array([[0.6, 0.4, 0, 0]]), np.array([[0.9, 0.1, 0, 0]])
+    np.testing.assert_allclose(alignment_score(model, survey, np.array([2])), [70])
+
+
+def test_effect_distance_by_hand() -> None:
+    """K=3. Model effect (-.2, 0, .2): CDF shift (-.2, -.2, 0). Survey (.1, -.1, 0): (.1, 0, 0).
+    Differences .3, .2, 0: mean over the three levels .5/3."""
+    found = effect_distance(np.array([[-0.2, 0, 0.2]]), np.array([[0.1, -0.1, 0]]), np.array([3]))
+    np.testing.assert_allclose(found, [0.5 / 3])
+
+
+def test_effect_distance_uses_each_question_s_own_k() -> None:
+    """K=2 padded to 3: CDF shifts .3 and .1 on the first level, 0 on the second: .2/2."""
+    found = effect_distance(np.array([[0.3, -0.3, 0]]), np.array([[0.1, -0.1, 0]]), np.array([2]))
+    np.testing.assert_allclose(found, [0.1])
+
+
+def _table() -> pd.DataFrame:
+    rows = []
+    for country, home, p in (("A", None, [0.5, 0.5]), ("A", "farm", [0.2, 0.8]), ("B", None, [1.0, 0.0])):
+        for option, share in enumerate(p, start=1):
+            rows.append({"country": country, "question": "q", "home": home, "granularity": int(home is not None), "option": option, "p": share})
+    return pd.DataFrame(rows).assign(n=20, n_eff=20.0)
+
+
+def test_cells_do_not_depend_on_the_order_of_rows() -> None:
+    table = _table()
+    shuffled = table.sample(frac=1, random_state=1)
+    one, two = cells(table, ["home"]), cells(shuffled, ["home"])
+    place = matching_rows(one.keys, two.keys, ["country", "question", "home"], "shuffled")
+    np.testing.assert_array_equal(one.p, [[0.5, 0.5], [0.2, 0.8], [1, 0]])
+    np.testing.assert_array_equal(two.p[place], one.p)
+    np.testing.assert_array_equal(one.options, [2, 2, 2])
+
+
+def test_a_missing_row_is_named() -> None:
+    keys = cells(_table(), ["home"]).keys
+    with pytest.raises(InputError, match=r"the model lacks 1 of the survey's 3 rows, the first is country=A, question=q, home=farm"):
+        matching_rows(keys, keys[keys["home"].isna()], ["country", "question", "home"], "the model")
+
+
+def test_padded() -> None:
+    np.testing.assert_array_equal(padded(pd.Series([[1.0, 2.0], [3.0]]), 3), [[1, 2, 0], [3, 0, 0]])
+
+
+def test_change_by_hand() -> None:
+    """Question a: two toggles, both -.2; question b: two toggles, -.1 and +.1. Mean -.1.
+    Cluster sums of residuals: a: 2(-.1) = -.2; b: 0 + .2 = .2. Error = sqrt(2/1 * .08) / 4 = .1;
+    t(.975, 1) = 12.7062, so the interval is -.1 -+ 1.27062."""
+    found = change(np.full(4, 0.5), np.array([0.3, 0.3, 0.4, 0.6]), np.array(["a", "a", "b", "b"]))
+    assert found.difference == pytest.approx(-0.1)
+    assert (found.low, found.high) == (pytest.approx(-1.37062, abs=1e-5), pytest.approx(1.17062, abs=1e-5))
+    assert (found.questions, found.clear) == (2, False)
+    assert change(np.full(2, 0.5), np.array([0.3, 0.4]), np.array(["a", "b"])).nearer == 2
+
+
+def test_change_of_one_question_has_no_interval() -> None:
+    found = change(np.array([0.1, 0.2]), np.array([0.1, 0.1]), np.array(["a", "a"]))
+    assert np.isnan(found.low)
+    assert not found.clear

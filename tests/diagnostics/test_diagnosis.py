@@ -1,0 +1,101 @@
+"""The score tables against independent recomputations from the two tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal.runs import Run
+from causal.tables import read_distributions, read_effects
+from diagnostics.classify import CLASSES
+from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, diagnose
+from diagnostics.inputs import load_inputs
+from diagnostics.scores import scores
+
+KEY = ["country", "question", "gender", "home"]
+
+
+def _merged(run: Run, label: str) -> pd.DataFrame:
+    survey = read_distributions(run.survey_distributions)
+    model = read_distributions(run.model(label) / "distributions.parquet")
+    return survey.merge(model[[*KEY, "option", "p"]], on=[*KEY, "option"], suffixes=("", "_model"))
+
+
+def test_alignment_equals_a_plain_loop(compared: Run) -> None:
+    expected = {0: [], 1: [], 2: []}
+    for _, cell in _merged(compared, "base").groupby(KEY, dropna=False):
+        cell = cell.sort_values("option")
+        w1 = (cell["p"].cumsum() - cell["p_model"].cumsum()).abs().sum()
+        expected[cell["granularity"].iloc[0]].append(100 * (1 - w1 / 2))
+    inputs = load_inputs(str(compared.path))
+    numbers = scores(inputs, diagnose(inputs))["labels"]["base"]["splits"]["all"]
+    assert numbers["S"] == pytest.approx(np.mean(sum(expected.values(), [])))
+    for granularity, values in expected.items():
+        item = numbers["by_granularity"][str(granularity)]
+        assert (item["S"], item["cells"]) == (pytest.approx(np.mean(values)), len(values))
+
+
+def test_toggles_equal_a_plain_loop(compared: Run) -> None:
+    survey, model = read_effects(compared.survey_effects), read_effects(compared.model("base") / "effects.parquet")
+    both = survey.merge(model, on=["country", "question", "attribute", "reference", "treated", "gender", "home"], suffixes=("", "_m"))
+    rows = diagnose(load_inputs(str(compared.path))).models
+    rows = rows[rows["label"] == "base"]
+    assert len(rows) == survey["supported"].sum() == len(both)
+    for (_, found), (_, row) in zip(rows.iterrows(), both.iterrows(), strict=True):
+        ours = np.cumsum(np.subtract(row["p_treated"], row["p_reference"]))
+        theirs = np.cumsum(np.subtract(row["p_treated_m"], row["p_reference_m"]))
+        assert found["distance"] == pytest.approx(np.abs(ours - theirs).mean())
+        assert (found["delta_m"], found["delta_d"]) == (row["shift_m"], row["shift"])
+
+
+def test_reference_rows(compared: Run) -> None:
+    """Uniform answers and no effect need no model; the perfect model beats both labels' rivals."""
+    survey = read_effects(compared.survey_effects)
+    still = np.mean([np.abs(np.cumsum(np.subtract(t, r))).mean() for r, t in zip(survey["p_reference"], survey["p_treated"], strict=True)])
+    found = diagnose(load_inputs(str(compared.path)))
+    item = scores(load_inputs(str(compared.path)), found)["labels"]["base"]["splits"]["all"]
+    assert item["effect_distance_no_effect"] == pytest.approx(still)
+    assert item["effect_distance_ceiling"] < item["effect_distance"] < item["effect_distance_no_effect"]
+    assert item["S_uniform"] < item["S"] < item["S_ceiling"]
+    assert sum(item["classes_ceiling"].values()) == pytest.approx(1)
+    assert set(found.cells["label"]) == {"base", "ace", PERFECT, UNIFORM}
+    assert set(found.toggles["label"]) == {"base", "ace", PERFECT, NO_EFFECT}
+
+
+def test_the_eraser_erases_and_training_helps(compared: Run) -> None:
+    inputs = load_inputs(str(compared.path))
+    found = diagnose(inputs)
+    numbers = scores(inputs, found)
+    base, ace = (numbers["labels"][label]["splits"]["held_out"] for label in ("base", "ace"))
+    assert base["classes"]["erased"] > 0.5
+    assert ace["classes"]["aligned"] > base["classes"]["aligned"]
+    assert numbers["changes"]["ace"]["held_out"]["difference"] == pytest.approx(ace["effect_distance"] - base["effect_distance"])
+    assert numbers["changes"]["ace"]["held_out"]["questions"] == 2
+    np.testing.assert_allclose(found.models[[f"p_{name}" for name in CLASSES]].sum(axis=1), 1)
+
+
+def test_splits_divide_the_toggles(compared: Run) -> None:
+    inputs = load_inputs(str(compared.path))
+    splits = scores(inputs, diagnose(inputs))["labels"]["base"]["splits"]
+    assert splits["trained"]["toggles"] + splits["held_out"]["toggles"] == splits["all"]["toggles"]
+
+
+def test_unsupported_cells_and_toggles_stay_out(tmp_path: object) -> None:
+    from pathlib import Path
+
+    from conftest import add_label, answers, make_run, raw_study, shrunk
+
+    from causal.study import Study
+
+    study = Study.from_dict(raw_study())
+    data = answers(n=60)
+    data = data[~((data["gender"] == 1) & (data["home"] == 1)) | (data.index < 12)]
+    run = make_run(Path(str(tmp_path)) / "run", study, data)
+    add_label(run, study, "base", shrunk)
+    survey, counts = read_effects(run.survey_effects), read_distributions(run.survey_distributions)
+    found = diagnose(load_inputs(str(run.path)))
+    assert 0 < survey["supported"].sum() < len(survey)
+    assert len(found.models) == survey["supported"].sum()
+    enough = counts[(counts["n"] >= 10) & (counts["option"] == 1)]
+    assert (found.cells["label"] == "base").sum() == len(enough) < (counts["option"] == 1).sum()

@@ -1,0 +1,64 @@
+"""Figures draw what the tables say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from diagnostics.classify import CLASSES
+from diagnostics.drawing import draw_classes, embedded
+from diagnostics.figures import class_bars, forest, shift_scatter
+
+
+def _rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "split": ["trained", "trained", "held_out"],
+            "delta_d": [0.1, -0.2, 0.3],
+            "delta_m": [0.0, -0.1, 0.2],
+            "conf_low": [0.0, -0.3, 0.2],
+            "conf_high": [0.2, -0.1, 0.4],
+        }
+    )
+
+
+def test_scatter_puts_the_survey_on_x_and_the_model_on_y() -> None:
+    ax = Figure().subplots()
+    assert shift_scatter(ax, _rows(), 0.05, 0.5, "base") is ax
+    points = {item.get_label(): np.asarray(item.get_offsets()) for item in ax.collections if not str(item.get_label()).startswith("_")}
+    np.testing.assert_allclose(points["questions trained on"], [[0.1, 0.0], [-0.2, -0.1]])
+    np.testing.assert_allclose(points["questions held out"], [[0.3, 0.2]])
+    assert ax.get_xlim() == ax.get_ylim() == (-0.5, 0.5)
+
+
+def test_scatter_without_splits_and_beyond_every_split() -> None:
+    ax = shift_scatter(Figure().subplots(), _rows().assign(split=None), 0.05, 0.5, "base")
+    assert ax.get_legend_handles_labels()[1] == ["all questions"]
+
+
+def test_class_bars_put_the_first_row_on_top() -> None:
+    shares = pd.DataFrame([[0.5, 0.3, 0.1, 0.1], [1.0, 0, 0, 0]], columns=list(CLASSES), index=["base", "perfect model"])
+    ax = class_bars(Figure().subplots(), shares)
+    labels = {text.get_text(): tick for text, tick in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
+    assert labels["base"] > labels["perfect model"]
+    widths = [bar.get_width() for container in ax.containers for bar in container]  # type: ignore[union-attr]
+    np.testing.assert_allclose(widths, shares.to_numpy().T.ravel())
+
+
+def test_forest_with_and_without_models() -> None:
+    rows = pd.DataFrame({"name": ["a", "b"], "shift": [0.3, -0.2], "conf_low": [0.1, -0.3], "conf_high": [0.5, -0.1]})
+    alone = forest(Figure().subplots(), rows, {})
+    both = forest(Figure().subplots(), rows, {"base": [0.0, 0.1], "ace": [0.2, -0.1]})
+    assert alone.get_legend_handles_labels()[1] == ["survey, with its interval"]
+    assert both.get_legend_handles_labels()[1][1:] == ["base", "ace"]
+
+
+def test_embedded_svg_scales_and_has_no_prolog() -> None:
+    shares = pd.DataFrame([[0.5, 0.3, 0.1, 0.1]], columns=list(CLASSES), index=["<i>base</i> $x$"])
+    drawing = draw_classes(shares)
+    text = embedded(drawing, "bars")
+    assert text.startswith('<svg role="img" aria-label="bars" style="width:100%')
+    assert "xmlns" not in text
+    assert "&lt;i&gt;base&lt;/i&gt; $x$" in text
+    assert drawing.png.startswith(b"\x89PNG")

@@ -1,0 +1,163 @@
+"""The report end to end: files, escaping, exit codes, verdicts that follow the numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import add_label, answers, make_run, near, raw_study, shrunk
+
+from causal.runs import Run
+from causal.study import Study
+from diagnostics.report import main
+
+NASTY = '<script>alert("x")</script> & $5 --> {{ 7*7 }}'
+
+
+class _Tags(HTMLParser):
+    """Collects tags and ids, and checks that what is opened is closed."""
+
+    VOID = frozenset({"meta", "br", "link", "input", "img", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.ids: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.ids += [value for name, value in attrs if name == "id" and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def _page(run: Run) -> tuple[str, _Tags]:
+    text = (run.path / "report.html").read_text(encoding="utf-8")
+    tags = _Tags()
+    tags.feed(text)
+    assert tags.open == []
+    return text, tags
+
+
+def test_report_of_two_labels(compared: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(compared.path)]) == 0
+    out = capsys.readouterr().out
+    assert "held out" in out
+    assert str(compared.path / "report.html") in out
+    text, tags = _page(compared)
+    assert "svg" in tags.seen
+    assert "script" not in tags.seen
+    assert len(tags.ids) == len(set(tags.ids)) > 0
+    assert "http" not in text  # one offline file
+    assert "On the 2 questions it never saw in training" in text
+    assert text.index('class="verdict"') < text.index("Which effects") < text.index("Checks") < text.index("What was assumed")
+    rows = pd.read_parquet(compared.path / "diagnosis.parquet")
+    assert {"label", "delta_m", "delta_d", "class", "certain_class", "split", "topic", "p_flipped"} <= set(rows.columns)
+    numbers = json.loads((compared.path / "scores.json").read_text())
+    assert list(numbers["labels"]) == ["base", "ace"]
+    figures = {path.name for path in (compared.path / "figures").iterdir()}
+    assert figures == {f"{name}.{kind}" for name in ("classes", "scatter", "forest") for kind in ("svg", "png")}
+
+
+def test_report_is_reproducible(compared: Run) -> None:
+    names = ["report.html", "scores.json", "figures/scatter.svg", "figures/forest.png"]
+    assert main([str(compared.path), "--quiet"]) == 0
+    first = [(compared.path / name).read_bytes() for name in names]
+    assert main([str(compared.path), "--quiet"]) == 0
+    assert [(compared.path / name).read_bytes() for name in names] == first
+
+
+def test_report_without_models(audited: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(audited.path), "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    text, _ = _page(audited)
+    assert "effects in this survey stand out from sampling noise" in text
+    assert "aligned" not in text
+    assert not (audited.path / "diagnosis.parquet").exists()
+    assert json.loads((audited.path / "scores.json").read_text())["labels"] == {}
+
+
+def test_no_supported_toggle(tmp_path: Path, study: Study) -> None:
+    run = make_run(tmp_path / "run", study, answers(n=12))
+    add_label(run, study, "base", shrunk)
+    assert main([str(run.path), "--quiet"]) == 0
+    text, _ = _page(run)
+    assert "No toggle has enough respondents" in text
+
+
+def test_without_held_out_questions_there_is_no_split(audited: Run, study: Study) -> None:
+    add_label(audited, study, "base", shrunk)
+    assert main([str(audited.path), "--quiet"]) == 0
+    assert "split" not in pd.read_parquet(audited.path / "diagnosis.parquet").columns
+    assert list(json.loads((audited.path / "scores.json").read_text())["labels"]["base"]["splits"]) == ["all"]
+
+
+def test_text_of_survey_and_model_is_escaped(tmp_path: Path) -> None:
+    raw = raw_study(name=NASTY)
+    raw["questions"]["q0"] = {"text": NASTY, "topic": NASTY, "options": {1: NASTY, 2: "b", 3: NASTY + "!"}}
+    raw["questions"][NASTY] = {"text": "x", "column": "q1", "options": {1: "a", 2: "b", 3: "c"}}
+    raw["attributes"]["home"]["levels"] = {NASTY: {"codes": [0], "persona": NASTY}, "farm": {"codes": [1], "persona": "f"}}
+    study = Study.from_dict(raw)
+    run = make_run(tmp_path / "run", study)
+    add_label(run, study, "base", shrunk)
+    add_label(run, study, "<b>ace", near)
+    assert main([str(run.path), "--quiet"]) == 0
+    text, tags = _page(run)
+    assert "script" not in tags.seen
+    assert "b" not in tags.seen
+    assert "&lt;script&gt;" in text
+    assert "{{ 7*7 }}" in text
+    assert "$5" in text
+
+
+@pytest.mark.parametrize(("helped", "words"), [(True, "brings the effects"), (False, "takes the effects")])
+def test_the_headline_follows_the_numbers(audited: Run, study: Study, helped: bool, words: str) -> None:
+    before, after = (shrunk, near) if helped else (near, shrunk)
+    add_label(audited, study, "base", before)
+    add_label(audited, study, "ace", after)
+    assert main([str(audited.path), "--quiet"]) == 0
+    headline = re.search(r'class="headline">([^<]*)<', _page(audited)[0])
+    assert headline is not None
+    assert ("nearer" in headline[1]) == helped
+    assert ("further" in headline[1]) != helped
+    assert words[:5] in headline[1]
+    assert "Before training" not in _page(audited)[0]  # ace was not trained in this run
+
+
+def test_refusals_exit_2_and_leave_the_report_alone(compared: Run, study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(compared.path), "--quiet"]) == 0
+    before = (compared.path / "report.html").read_bytes()
+    assert main([str(compared.path), "--compare", "nobody"]) == 2
+    inputs = compared.inputs("measure/ace") | {"tables": "another study"}
+    compared.record(study, "measure/ace", inputs, [])
+    assert main([str(compared.path)]) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 2
+    assert all(line.startswith("error: ") for line in message)
+    assert (compared.path / "report.html").read_bytes() == before
+    assert main([str(compared.path), "--skip-stale", "--quiet"]) == 0
+    assert "Left out: ace" in _page(compared)[0]
+    assert main([str(compared.path.parent / "nowhere")]) == 2
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom diagnostics.report import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'align', 'dowhy', 'econml'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
