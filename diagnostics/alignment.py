@@ -45,7 +45,9 @@ def cells(table: pd.DataFrame, attributes: Sequence[str]) -> Cells:
 
 def key_index(table: pd.DataFrame, names: Sequence[str]) -> pd.MultiIndex:
     """Return an index over key columns in which "not specified" equals itself."""
-    return pd.MultiIndex.from_arrays([table[name].astype(object).where(table[name].notna(), "") for name in names], names=names)
+    return pd.MultiIndex.from_arrays(
+        [table[name].astype(object).where(table[name].notna(), "") for name in names], names=list(names)
+    )
 
 
 def matching_rows(survey: pd.DataFrame, model: pd.DataFrame, names: Sequence[str], what: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The two score tables: every answerer in every cell, and in every toggle. Each published number is a mean of their rows."""
+"""The score tables: every answerer in every cell and toggle. Each published number is a mean of their rows."""
 
 from __future__ import annotations
 

@@ -51,8 +51,12 @@ def shift_scatter(ax: Axes, rows: pd.DataFrame, tau: float, limit: float, title:
             continue
         x, y = part["delta_d"].to_numpy(), part["delta_m"].to_numpy()
         image = len(rows) > _MANY
-        ax.hlines(y, part["conf_low"], part["conf_high"], color=color, alpha=0.16, linewidth=0.8, zorder=2, rasterized=image)
-        ax.scatter(x, y, s=15, color=color, marker=marker, alpha=0.75, linewidths=0, label=text, zorder=3, rasterized=image)
+        ax.hlines(
+            y, part["conf_low"], part["conf_high"], color=color, alpha=0.16, linewidth=0.8, zorder=2, rasterized=image
+        )
+        ax.scatter(
+            x, y, s=15, color=color, marker=marker, alpha=0.75, linewidths=0, label=text, zorder=3, rasterized=image
+        )
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel="shift in the survey", ylabel="shift in the model")
     ax.set_title(title, loc="left", fontweight="bold")
     return ax
@@ -106,9 +110,22 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     steps = np.linspace(0.16, -0.16, len(models)) if len(models) > 1 else np.zeros(1)
     for i, (label, values) in enumerate(models.items()):
         color, marker = LABEL_COLORS[i % len(LABEL_COLORS)], LABEL_MARKERS[i % len(LABEL_MARKERS)]
-        ax.scatter(values, y + steps[i], s=34, color=color, marker=marker, edgecolors="white", linewidths=0.6, zorder=3, label=label)
+        ax.scatter(
+            values,
+            y + steps[i],
+            s=34,
+            color=color,
+            marker=marker,
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=3,
+            label=label,
+        )
     ax.set_yticks(y, list(rows["name"]))
-    ax.set(ylim=(-0.7, len(rows) - 0.3), xlabel="shift (−1 to 1; below 0 towards the first option, above 0 towards the last)")
+    ax.set(
+        ylim=(-0.7, len(rows) - 0.3),
+        xlabel="shift (−1 to 1; below 0 towards the first option, above 0 towards the last)",
+    )
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)

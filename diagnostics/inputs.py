@@ -70,7 +70,9 @@ class Inputs:
         never, ever = set.intersection(*kept), set.union(*kept)
         if not never or not self.models:
             return {}
-        return {name: "held_out" if name in never else None if name in ever else "trained" for name in self.study.questions}
+        return {
+            name: "held_out" if name in never else None if name in ever else "trained" for name in self.study.questions
+        }
 
 
 def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: bool = False) -> Inputs:
@@ -130,7 +132,9 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         raise InputError(f"the study's attributes or questions changed since label {label} was measured; {again}")
     folder = run.model(label)
     if not run.is_done(f"measure/{label}", record):
-        raise InputError(f"the files in {folder} are not those that were recorded when label {label} was measured; {again}")
+        raise InputError(
+            f"the files in {folder} are not those that were recorded when label {label} was measured; {again}"
+        )
     model = Measured(
         label,
         str(record.get("model", "unknown model")),
@@ -143,13 +147,17 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
     return model
 
 
-def _require_same_rows(model: Measured, study: Study, distributions: pd.DataFrame, effects: pd.DataFrame, again: str) -> None:
+def _require_same_rows(
+    model: Measured, study: Study, distributions: pd.DataFrame, effects: pd.DataFrame, again: str
+) -> None:
     names = list(study.attributes)
     toggle = toggle_key(study)
     ours, theirs = cells(distributions, names), cells(model.distributions, names)
     try:
         place = matching_rows(ours.keys, theirs.keys, ["country", "question", *names], f"label {model.label}")
-        matching_rows(effects[effects["supported"]], model.effects[model.effects["shift"].notna()], toggle, f"label {model.label}")
+        matching_rows(
+            effects[effects["supported"]], model.effects[model.effects["shift"].notna()], toggle, f"label {model.label}"
+        )
     except InputError as error:
         raise InputError(f"{error}; {again}") from error
     if not np.array_equal(ours.options, theirs.options[place]):

@@ -36,7 +36,8 @@ class Table:
 
 def class_table(inputs: Inputs, found: Diagnosis) -> Table:
     """Class shares by split and label, with the perfect model and no effect for reference."""
-    rows, quiet = [], set()
+    rows: list[tuple[str, ...]] = []
+    quiet: set[int] = set()
     for split in splits_shown(inputs):
         part = in_split(found.toggles, split)
         for label in [*(model.label for model in inputs.models), PERFECT, NO_EFFECT]:
@@ -49,10 +50,12 @@ def class_table(inputs: Inputs, found: Diagnosis) -> Table:
             shares = [percent(own[name].mean()) for name in CLASSES]
             rows.append((SPLIT_NAMES[split], label, str(len(own)), *shares, certain))
     caption = (
-        "Share of toggles in each class. “80% sure”: share of toggles whose class is at least 80% certain given the survey's "
-        "sampling error. The perfect model's row shows what noise alone does."
+        "Share of toggles in each class. “80% sure”: share of toggles whose class is at least 80% certain given the "
+        "survey's sampling error. The perfect model's row shows what noise alone does."
     )
-    return Table(caption, ("questions", "who answers", "toggles", *CLASSES, "80% sure"), tuple(rows), 2, frozenset(quiet))
+    return Table(
+        caption, ("questions", "who answers", "toggles", *CLASSES, "80% sure"), tuple(rows), 2, frozenset(quiet)
+    )
 
 
 def class_shares(inputs: Inputs, found: Diagnosis) -> pd.DataFrame:
@@ -69,7 +72,12 @@ def class_shares(inputs: Inputs, found: Diagnosis) -> pd.DataFrame:
 
 
 def score_table(
-    inputs: Inputs, rows: pd.DataFrame, groups: Mapping[str, pd.Series], measure: str, caption: str, transpose: bool = False
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    groups: Mapping[str, pd.Series],
+    measure: str,
+    caption: str,
+    transpose: bool = False,
 ) -> Table:
     """A label's mean score or distance in each group of cells or toggles.
 
@@ -126,11 +134,29 @@ def attribute_table(inputs: Inputs) -> Table:
         counts = part["estimand"].value_counts()
         estimands = ", ".join(f"{text} {counts[key]}" for key, text in ESTIMANDS.items() if key in counts)
         clear = f"{(known['q_value'] < Q).sum()} ({percent((known['q_value'] < Q).mean())})"
-        rows.append((str(name), estimands, str(len(part)), str(len(known)), _real(known["shift"].abs().mean()), _real(noise), clear))
-    head = ("attribute", "what the toggles measure", "toggles", "supported", "mean size of shift", "from noise alone", "q < .05")
+        rows.append(
+            (
+                str(name),
+                estimands,
+                str(len(part)),
+                str(len(known)),
+                _real(known["shift"].abs().mean()),
+                _real(noise),
+                clear,
+            )
+        )
+    head = (
+        "attribute",
+        "what the toggles measure",
+        "toggles",
+        "supported",
+        "mean size of shift",
+        "from noise alone",
+        "q < .05",
+    )
     caption = (
-        "The survey's effects by attribute. Sizes are averaged without their sign, because questions point in different "
-        "directions. “From noise alone” is the mean size that sampling error would produce if there were no effect."
+        "The survey's effects by attribute. Sizes are averaged without their sign, because questions point in "
+        "different directions. “From noise alone” is the mean size that sampling error alone would produce."
     )
     return Table(caption, head, tuple(rows), 2)
 
@@ -157,10 +183,12 @@ def held_fixed(row: pd.Series, study: Study) -> str:
 
 
 def _forest_name(row: pd.Series, inputs: Inputs) -> str:
-    country = f"{row['country']}: " if inputs.effects["country"].nunique() > 1 else ""
+    country = f"{row['country']}: " if len(inputs.effects["country"].unique()) > 1 else ""
     held = held_fixed(row, inputs.study)
     out = " [held out]" if row["split"] == "held_out" else ""
-    return f"{country}{row['question']}{out}\n{row['reference']} → {row['treated']}" + ("" if held == "nothing" else f" | {held}")
+    return f"{country}{row['question']}{out}\n{row['reference']} → {row['treated']}" + (
+        "" if held == "nothing" else f" | {held}"
+    )
 
 
 def model_shifts(inputs: Inputs, rows: pd.DataFrame) -> dict[str, list[float]]:
@@ -169,7 +197,9 @@ def model_shifts(inputs: Inputs, rows: pd.DataFrame) -> dict[str, list[float]]:
 
     key = toggle_key(inputs.study)
     return {
-        model.label: model.effects["shift"].iloc[matching_rows(rows, model.effects, key, f"label {model.label}")].tolist()
+        model.label: model.effects["shift"]
+        .iloc[matching_rows(rows, model.effects, key, f"label {model.label}")]
+        .tolist()
         for model in inputs.models
     }
 
@@ -178,7 +208,7 @@ def effects_table(inputs: Inputs, rows: pd.DataFrame) -> Table:
     """The largest survey effects with uncertainty, and the labels' shifts beside them."""
     shifts = model_shifts(inputs, rows)
     lines = []
-    several = inputs.effects["country"].nunique() > 1
+    several = len(inputs.effects["country"].unique()) > 1
     for i, (_, row) in enumerate(rows.iterrows()):
         question = inputs.study.questions[row["question"]]
         towards = list(question.options.values())[-1 if row["shift"] > 0 else 0]
@@ -195,10 +225,18 @@ def effects_table(inputs: Inputs, rows: pd.DataFrame) -> Table:
                 *(signed(values[i]) for values in shifts.values()),
             )
         )
-    head = ("question", "change | held fixed", "moves towards", "people", "shift", f"{inputs.study.effects.confidence:.0%} interval", "q")
+    head = (
+        "question",
+        "change | held fixed",
+        "moves towards",
+        "people",
+        "shift",
+        f"{inputs.study.effects.confidence:.0%} interval",
+        "q",
+    )
     caption = (
-        "The largest survey effects: for each question and attribute the strongest toggle with q < .05. They were picked for being "
-        "large, so their true sizes are probably somewhat smaller. All toggles are in survey_effects.parquet."
+        "The largest survey effects: for each question and attribute the strongest toggle with q < .05. They were picked "
+        "for being large, so their true sizes are probably smaller. All toggles are in survey_effects.parquet."
     )
     return Table(caption, (*head, *shifts), tuple(lines), 3)
 
@@ -207,7 +245,9 @@ def method(inputs: Inputs) -> dict[str, Any]:
     """Return the facts of the method section."""
     study = inputs.study
     counts = inputs.effects["estimand"].value_counts()
-    attribute, (reference, treated, *_) = next((name, list(item.levels.values())) for name, item in study.attributes.items())
+    attribute, (reference, treated, *_) = next(
+        (name, list(item.levels.values())) for name, item in study.attributes.items()
+    )
     return {
         "example": f"{attribute}: “{reference.persona}” becomes “{treated.persona}”",
         "edges": [f"{tail} → {head}" for tail, head in study.graph.edges],
@@ -216,7 +256,6 @@ def method(inputs: Inputs) -> dict[str, Any]:
         "toggles": len(inputs.effects),
         "supported": int(inputs.effects["supported"].sum()),
         "countries": sorted(inputs.effects["country"].unique()),
-        "granularities": [g for g in study.granularities],
+        "granularities": list(study.granularities),
         "references": {name: list(attribute.levels) for name, attribute in study.attributes.items()},
     }
-

@@ -22,8 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m diagnostics.report", description="Write a run's diagnosis and report.", epilog=EXIT_CODES
     )
     parser.add_argument("run", metavar="RUN", help="the run folder")
-    parser.add_argument("--compare", metavar="LABEL", nargs="+", help="the labels to show (default: all that were measured)")
-    parser.add_argument("--skip-stale", action="store_true", help="leave out labels to be measured again, instead of refusing")
+    parser.add_argument(
+        "--compare", metavar="LABEL", nargs="+", help="the labels to show (default: all that were measured)"
+    )
+    parser.add_argument(
+        "--skip-stale", action="store_true", help="leave out labels to be measured again, instead of refusing"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing on success")
     arguments = parser.parse_args(argv)
     return run_command(lambda: report(arguments.run, arguments.compare, arguments.skip_stale, arguments.quiet))
@@ -76,7 +80,9 @@ def draw(inputs: Inputs, found: Diagnosis) -> list[Drawing]:
     drawings = []
     if len(found.models):
         drawings.append(draw_classes(class_shares(inputs, found)))
-        drawings.append(draw_scatter(found.models, [model.label for model in inputs.models], inputs.study.diagnosis.tau))
+        drawings.append(
+            draw_scatter(found.models, [model.label for model in inputs.models], inputs.study.diagnosis.tau)
+        )
     largest = largest_effects(inputs)
     if len(largest):
         drawings.append(draw_forest(largest, model_shifts(inputs, largest)))
@@ -95,7 +101,9 @@ def render(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any], drawings: 
     from diagnostics.verdict import verdict
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     largest = largest_effects(inputs)
     return environment.get_template("report.html").render(
         study=inputs.study,
@@ -113,7 +121,7 @@ def render(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any], drawings: 
 
 
 _DESCRIPTIONS = {
-    "classes": "Stacked bars: share of toggles aligned, erased, stereotyped and flipped, for each label and the perfect model",
+    "classes": "Stacked bars: shares of the four classes, for each label and the perfect model",
     "scatter": "Scatter of the survey's shift against the model's shift, one panel per label",
     "forest": "The largest survey effects with their intervals",
 }
@@ -130,10 +138,16 @@ def _tables(inputs: Inputs, found: Diagnosis) -> dict[str, Table]:
     tables = {"classes": class_table(inputs, found)}
     for key, (rows, measure), text in (("level", level, s), ("effect", effect, d)):
         tables[f"{key}_granularity"] = score_table(
-            inputs, rows, granularity_groups(rows), measure, f"{text}, by number of attributes that the persona specifies."
+            inputs,
+            rows,
+            granularity_groups(rows),
+            measure,
+            f"{text}, by number of attributes that the persona specifies.",
         )
         if inputs.splits:
-            tables[f"{key}_split"] = score_table(inputs, rows, split_groups(inputs, rows), measure, f"{text}, by part in training.")
+            tables[f"{key}_split"] = score_table(
+                inputs, rows, split_groups(inputs, rows), measure, f"{text}, by part in training."
+            )
         for column in ("topic", "country"):
             if rows[column].nunique() > 1:
                 tables[f"{key}_{column}"] = score_table(
@@ -163,7 +177,13 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
 
     console = Console()
     if numbers["labels"]:
-        shown = Table(title=f"{inputs.study.name}: model against survey", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        shown = Table(
+            title=f"{inputs.study.name}: model against survey",
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+        )
         for i, name in enumerate(("label", "questions", "S", "distance", *CLASSES)):
             shown.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
         for split in splits_shown(inputs):
@@ -174,7 +194,11 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
             shown.add_row()
         console.print(shown)
     else:
-        console.print(f"{inputs.study.name}: no model measured yet; the report shows the survey alone", markup=False, highlight=False)
+        console.print(
+            f"{inputs.study.name}: no model measured yet; the report shows the survey alone",
+            markup=False,
+            highlight=False,
+        )
     for label, reason in inputs.left_out.items():
         console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
     for name in ("diagnosis.parquet", "scores.json", "figures", "report.html"):

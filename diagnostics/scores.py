@@ -49,7 +49,9 @@ def _label_scores(inputs: Inputs, found: Diagnosis, label: str) -> dict[str, Any
 
 def _by(name: str, cells: pd.DataFrame, toggles: pd.DataFrame, label: str) -> dict[str, Any]:
     groups = sorted(cells[name].unique())
-    return {str(group): averages(cells[cells[name] == group], toggles[toggles[name] == group], label) for group in groups}
+    return {
+        str(group): averages(cells[cells[name] == group], toggles[toggles[name] == group], label) for group in groups
+    }
 
 
 def averages(cells: pd.DataFrame, toggles: pd.DataFrame, label: str) -> dict[str, Any]:
@@ -90,7 +92,10 @@ def _mean(rows: pd.DataFrame, label: str, column: str) -> float | None:
 
 def _changes(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
     before, *after = [model.label for model in inputs.models] or [""]
-    pairs = {label: {split: distance_change(found, before, label, split) for split in splits_shown(inputs)} for label in after}
+    pairs = {
+        label: {split: distance_change(found, before, label, split) for split in splits_shown(inputs)}
+        for label in after
+    }
     return {
         label: {split: _plain(item) | {"against": before} for split, item in splits.items() if item is not None}
         for label, splits in pairs.items()

@@ -49,8 +49,8 @@ def verdict(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any]) -> Verdic
         return Verdict(_survey_headline(inputs), (survey,))
     before, *others = inputs.models
     paragraphs = [_single(before, found, numbers, any(model.trained for model in others))]
-    paragraphs += [_compared(inputs, before, model, numbers) for model in others]
-    paragraphs.append(_noise(inputs, numbers, before.label))
+    paragraphs += [_compared(before, model, numbers) for model in others]
+    paragraphs.append(_noise(numbers, before.label))
     headline = _after_headline(others, numbers) or _before_headline(before, numbers)
     return Verdict(headline, (*paragraphs, survey))
 
@@ -87,32 +87,48 @@ def _survey(inputs: Inputs) -> Paragraph:
     rows = supported_toggles(inputs)
     if rows.empty:
         return Paragraph("The survey", ("No toggle has enough respondents in both of its cells.",))
-    sentences = [
-        f"{len(rows)} of {len(inputs.effects)} toggles have enough respondents on both sides "
-        f"(at least {inputs.study.effects.support}); {(rows['q_value'] < Q).sum()} of these show an effect that stands out from "
-        "sampling noise when 5% false discoveries are allowed (q < .05)."
-    ]
-    shares = {name: (part["q_value"] < Q).mean() for name, part in rows.groupby("attribute", sort=False)}
-    ranked = sorted(shares, key=lambda name: -shares[name])
-    sentences.append("Share of toggles with such an effect: " + ", ".join(f"{name} {percent(shares[name])}" for name in ranked) + ".")
-    return Paragraph("The survey", tuple(sentences))
+    clear = rows["q_value"] < Q
+    shares = clear.groupby(rows["attribute"], sort=False).mean().sort_values(ascending=False, kind="stable")
+    named = ", ".join(f"{name!s} {percent(share)}" for name, share in shares.items())
+    return Paragraph(
+        "The survey",
+        (
+            f"{len(rows)} of {len(inputs.effects)} toggles have enough respondents on both sides (at least "
+            f"{inputs.study.effects.support}); {clear.sum()} of these show an effect that stands out from sampling "
+            "noise when 5% false discoveries are allowed (q < .05).",
+            f"Share of toggles with such an effect: {named}.",
+        ),
+    )
 
 
 def _single(model: Measured, found: Diagnosis, numbers: dict[str, Any], training_follows: bool) -> Paragraph:
     item = numbers["labels"][model.label]["splits"]["all"]
-    still = found.toggles[found.toggles["label"] == NO_EFFECT]
-    classes = item["classes"]
     sentences = [
-        f"{model.label} ({model.model}) comes close to the survey's shift (within {numbers['tau']:g}) in {_count(classes, 'aligned', item)}. "
-        f"A perfect model would manage {percent(item['classes_ceiling']['aligned'])} against a survey of this size, a model "
-        f"that ignores the persona {percent(float(still['aligned'].mean()))}.",
-        _faults(classes, item),
+        _closeness(model, found, numbers["tau"], item),
+        _faults(item["classes"], item),
         *_direction(found, model.label),
         _against_no_effect(found, model.label, item),
-        f"The level: its alignment score is {score(item['S'])} of 100, {_compare(item['S'], item['S_uniform'], 1)} the "
-        f"{score(item['S_uniform'])} of giving every option the same probability; a perfect model would score {score(item['S_ceiling'])}.",
+        _level(item),
     ]
     return Paragraph("Before training" if training_follows else f"The model: {model.label}", tuple(sentences))
+
+
+def _closeness(model: Measured, found: Diagnosis, tau: float, item: dict[str, Any]) -> str:
+    still = found.toggles.loc[found.toggles["label"] == NO_EFFECT, "aligned"].mean()
+    return (
+        f"{model.label} ({model.model}) comes close to the survey's shift (within {tau:g}) in "
+        f"{_count(item['classes'], 'aligned', item)}. A perfect model would manage "
+        f"{percent(item['classes_ceiling']['aligned'])} against a survey of this size, a model that ignores the "
+        f"persona {percent(float(still))}."
+    )
+
+
+def _level(item: dict[str, Any]) -> str:
+    return (
+        f"The level: its alignment score is {score(item['S'])} of 100, {_compare(item['S'], item['S_uniform'], 1)} the "
+        f"{score(item['S_uniform'])} of giving every option the same probability; a perfect model would score "
+        f"{score(item['S_ceiling'])}."
+    )
 
 
 def _count(classes: dict[str, float], name: str, item: dict[str, Any]) -> str:
@@ -134,8 +150,8 @@ def _direction(found: Diagnosis, label: str) -> list[str]:
         return []
     same = int((rows["delta_m"] * rows["delta_d"] > 0).sum())
     return [
-        f"Where the survey's own effect stands out from noise, it moves in the survey's direction for {same} of {len(rows)} "
-        f"toggles ({percent(same / len(rows))}); a coin would get half."
+        f"Where the survey's own effect stands out from noise, it moves in the survey's direction for {same} of "
+        f"{len(rows)} toggles ({percent(same / len(rows))}); a coin would get half."
     ]
 
 
@@ -143,10 +159,13 @@ def _against_no_effect(found: Diagnosis, label: str, item: dict[str, Any]) -> st
     rows = found.toggles
     own, still = rows[rows["label"] == label], rows[rows["label"] == NO_EFFECT]
     against = change(still["distance"].to_numpy(), own["distance"].to_numpy(), own["question"].to_numpy())
-    word = "not clearly different from" if not against.clear else "better than" if against.difference < 0 else "worse than"
+    word = (
+        "not clearly different from" if not against.clear else "better than" if against.difference < 0 else "worse than"
+    )
     return (
         f"Its effect distance is {distance(item['effect_distance'])}, {word} that of a model without any effect "
-        f"({distance(item['effect_distance_no_effect'])}); a perfect model would have {distance(item['effect_distance_ceiling'])}."
+        f"({distance(item['effect_distance_no_effect'])}); a perfect model would have "
+        f"{distance(item['effect_distance_ceiling'])}."
     )
 
 
@@ -155,33 +174,38 @@ def _compare(value: float, rival: float, digits: int) -> str:
     return "the same as" if first == second else "above" if first > second else "below"
 
 
-def _compared(inputs: Inputs, before: Measured, after: Measured, numbers: dict[str, Any]) -> Paragraph:
+def _compared(before: Measured, after: Measured, numbers: dict[str, Any]) -> Paragraph:
     splits = [split for split in ("held_out", "trained") if split in numbers["changes"][after.label]]
     sentences = [
         sentence
         for split in splits or ["all"]
-        for sentence in _change_sentences(inputs, before.label, after.label, split, numbers)
+        for sentence in _change_sentences(before.label, after.label, split, numbers)
     ]
-    lead = f"After training: {after.label}" if after.trained else f"Against {before.label}: {after.label} ({after.model})"
+    lead = (
+        f"After training: {after.label}" if after.trained else f"Against {before.label}: {after.label} ({after.model})"
+    )
     return Paragraph(lead, tuple(sentences))
 
 
-def _change_sentences(inputs: Inputs, before: str, after: str, split: str, numbers: dict[str, Any]) -> list[str]:
+def _change_sentences(before: str, after: str, split: str, numbers: dict[str, Any]) -> list[str]:
     old, new = (numbers["labels"][label]["splits"][split] for label in (before, after))
     moved = numbers["changes"][after][split]
     count = moved["questions"]
-    trained = numbers["labels"][after]["trained"]
     noun = f"{count} question" + ("" if count == 1 else "s")
-    where = _WHERE[split].format(n=noun) if trained or split == "all" else f"On the {noun} {_PLAIN[split]}"
+    trained = numbers["labels"][after]["trained"] or split == "all"
+    where = _WHERE[split].format(n=noun) if trained else f"On the {noun} {_PLAIN[split]}"
+    aligned, flipped = (
+        [percent(item["classes"][name]) for item in (old, new)] + [percent(new["classes_ceiling"][name])]
+        for name in ("aligned", "flipped")
+    )
     return [
-        f"{where}, the effect distance went from {distance(old['effect_distance'])} to {distance(new['effect_distance'])}: "
-        f"{_judged(moved)} (perfect: {distance(new['effect_distance_ceiling'])}, no effect at all: "
-        f"{distance(new['effect_distance_no_effect'])}). It came nearer to the survey on {moved['nearer']} of {count}"
-        f"{_interval(moved)}.",
-        f"There, aligned toggles went from {percent(old['classes']['aligned'])} to {percent(new['classes']['aligned'])} "
-        f"(perfect: {percent(new['classes_ceiling']['aligned'])}), flipped ones from {percent(old['classes']['flipped'])} to "
-        f"{percent(new['classes']['flipped'])}, and the alignment score S from {score(old['S'])} to {score(new['S'])} "
-        f"(perfect: {score(new['S_ceiling'])}, uniform answers: {score(new['S_uniform'])}).",
+        f"{where}, the effect distance went from {distance(old['effect_distance'])} to "
+        f"{distance(new['effect_distance'])}: {_judged(moved)} (perfect: {distance(new['effect_distance_ceiling'])}, "
+        f"no effect at all: {distance(new['effect_distance_no_effect'])}). It came nearer to the survey on "
+        f"{moved['nearer']} of {count}{_interval(moved)}.",
+        f"There, aligned toggles went from {aligned[0]} to {aligned[1]} (perfect: {aligned[2]}), flipped ones from "
+        f"{flipped[0]} to {flipped[1]} (perfect: {flipped[2]}), and the alignment score S from {score(old['S'])} to "
+        f"{score(new['S'])} (perfect: {score(new['S_ceiling'])}, uniform answers: {score(new['S_uniform'])}).",
     ]
 
 
@@ -197,27 +221,34 @@ def judgement(moved: dict[str, Any]) -> str:
 
 
 def _judged(moved: dict[str, Any]) -> str:
-    words = {"better": "clearly better", "worse": "clearly worse", "unknown": "one question alone cannot tell whether that is more than chance"}
+    words = {
+        "better": "clearly better",
+        "worse": "clearly worse",
+        "unknown": "one question alone cannot tell whether that is more than chance",
+    }
     return words.get(judgement(moved), "no clear change")
 
 
 def _interval(moved: dict[str, Any]) -> str:
     if moved["low"] is None:
         return ""
-    return f"; the 95% interval of the mean change, over questions, runs from {signed(moved['low'], 4)} to {signed(moved['high'], 4)}"
+    ends = f"{signed(moved['low'], 4)} to {signed(moved['high'], 4)}"
+    return f"; the 95% interval of the mean change, over questions, runs from {ends}"
 
 
-def _noise(inputs: Inputs, numbers: dict[str, Any], label: str) -> Paragraph:
+def _noise(numbers: dict[str, Any], label: str) -> Paragraph:
     item = numbers["labels"][label]["splits"]["all"]
     ceiling = item["classes_ceiling"]
     certain = item["toggles"] - item["classes_certain"].get(UNDETERMINED, 0)
     return Paragraph(
         "What noise alone does",
         (
-            f"The survey is a sample. Against it, even a perfect model would be called flipped in {ceiling['flipped']:.1%} of toggles, "
-            f"stereotyped in {ceiling['stereotyped']:.1%} and erased in {ceiling['erased']:.1%}.",
-            f"Allowing for that, the class is at least 80% certain for {certain} of the {item['toggles']} toggles of {label}; the "
-            "others are undetermined one by one, though their shares still mean something beside the perfect model's.",
+            "The survey is a sample. Against it, even a perfect model would be called flipped in "
+            f"{ceiling['flipped']:.1%} of toggles, stereotyped in {ceiling['stereotyped']:.1%} and erased in "
+            f"{ceiling['erased']:.1%}.",
+            f"Allowing for that, the class is at least 80% certain for {certain} of the {item['toggles']} toggles of "
+            f"{label}; the others are undetermined one by one, though their shares still mean something beside the "
+            "perfect model's.",
         ),
     )
 
@@ -230,16 +261,20 @@ def _after_headline(others: list[Measured], numbers: dict[str, Any]) -> str:
         if split not in splits:
             continue
         start = f"Training ({model.label})" if model.trained else model.label
-        where = "on questions never seen in training" if split == "held_out" and model.trained else "on held-out questions"
+        where = (
+            "on questions never seen in training" if split == "held_out" and model.trained else "on held-out questions"
+        )
         where = where if split == "held_out" else "over all questions"
-        lines.append(_HEADLINES[judgement(splits[split])].format(start=start, where=where, before=splits[split]["against"]))
+        lines.append(
+            _HEADLINES[judgement(splits[split])].format(start=start, where=where, before=splits[split]["against"])
+        )
     return " ".join(lines)
 
 
 _HEADLINES = {
     "better": "{start} brings the effects of attributes nearer to the survey's than {before} {where}.",
     "worse": "{start} takes the effects of attributes further from the survey's than {before} {where}.",
-    "no clear change": "{start} makes no clear difference to the effects of attributes, compared with {before}, {where}.",
+    "no clear change": "{start} makes no clear difference to the effects of attributes {where}, against {before}.",
     "unknown": "{start} was compared with {before} {where}; that is a single one, too few to tell.",
 }
 
@@ -252,4 +287,3 @@ def _before_headline(model: Measured, numbers: dict[str, Any]) -> str:
         f"{model.label} gets {percent(classes['aligned'])} of attribute effects about right; of the others it {verb} "
         f"({percent(classes[worst])} of all)."
     )
-

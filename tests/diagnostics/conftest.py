@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,19 @@ def raw_study(**changes: Any) -> dict[str, Any]:
         "name": "synthetic",
         "survey": {"source": "nowhere.csv", "country": {"constant": "USA"}},
         "attributes": {
-            "gender": {"levels": {"male": {"codes": [0], "persona": "a man"}, "female": {"codes": [1], "persona": "a woman"}}},
-            "home": {"levels": {"city": {"codes": [0], "persona": "in a city"}, "farm": {"codes": [1], "persona": "on a farm"}}},
+            "gender": {
+                "levels": {"male": {"codes": [0], "persona": "a man"}, "female": {"codes": [1], "persona": "a woman"}}
+            },
+            "home": {
+                "levels": {
+                    "city": {"codes": [0], "persona": "in a city"},
+                    "farm": {"codes": [1], "persona": "on a farm"},
+                }
+            },
         },
         "questions": {
-            f"q{i}": {"text": f"How about thing {i}?", "topic": "goods" if i < 3 else "services", "options": OPTIONS} for i in range(6)
+            f"q{i}": {"text": f"How about thing {i}?", "topic": "goods" if i < 3 else "services", "options": OPTIONS}
+            for i in range(6)
         },
         "effects": {"granularity": "all"},
     } | changes
@@ -49,7 +58,9 @@ def answers(seed: int = 0, n: int = 1600) -> pd.DataFrame:
     return frame
 
 
-def add_label(run: Run, study: Study, label: str, change: Callable[[pd.DataFrame], pd.Series], trained: bool = False) -> None:
+def add_label(
+    run: Run, study: Study, label: str, change: Callable[[pd.DataFrame], pd.Series], trained: bool = False
+) -> None:
     """Write a fabricated model: the survey's own distributions with ``p`` changed, then renormalised."""
     survey = read_distributions(run.survey_distributions)
     cell = ["country", "question", *study.attributes]
@@ -57,7 +68,9 @@ def add_label(run: Run, study: Study, label: str, change: Callable[[pd.DataFrame
     p = p / p.groupby([survey[name].fillna("") for name in cell]).transform("sum")
     table = survey.assign(p=p, std_error=0.0, n=pd.array([None] * len(survey), dtype="Int64"), n_eff=np.nan)
     countries = list(survey["country"].unique())
-    effects = model_effects([grid_from_table(table, study, countries, subset) for subset in subsets(study)], study, countries)
+    effects = model_effects(
+        [grid_from_table(table, study, countries, subset) for subset in subsets(study)], study, countries
+    )
     folder, names = run.model(label), list(study.attributes)
     files = [folder / "distributions.parquet", folder / "effects.parquet"]
     write_table(table, files[0], distributions_schema(names))
@@ -84,6 +97,14 @@ def shrunk(table: pd.DataFrame) -> pd.Series:
 def near(table: pd.DataFrame) -> pd.Series:
     """A model that is almost right."""
     return 0.9 * table["p"] + 0.1 / 3
+
+
+@pytest.fixture
+def toy() -> SimpleNamespace:
+    """What a test needs to build a run of its own."""
+    return SimpleNamespace(
+        raw=raw_study, answers=answers, add_label=add_label, make_run=make_run, shrunk=shrunk, near=near
+    )
 
 
 @pytest.fixture

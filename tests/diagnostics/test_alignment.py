@@ -40,7 +40,16 @@ def _table() -> pd.DataFrame:
     rows = []
     for country, home, p in (("A", None, [0.5, 0.5]), ("A", "farm", [0.2, 0.8]), ("B", None, [1.0, 0.0])):
         for option, share in enumerate(p, start=1):
-            rows.append({"country": country, "question": "q", "home": home, "granularity": int(home is not None), "option": option, "p": share})
+            rows.append(
+                {
+                    "country": country,
+                    "question": "q",
+                    "home": home,
+                    "granularity": int(home is not None),
+                    "option": option,
+                    "p": share,
+                }
+            )
     return pd.DataFrame(rows).assign(n=20, n_eff=20.0)
 
 
@@ -56,7 +65,9 @@ def test_cells_do_not_depend_on_the_order_of_rows() -> None:
 
 def test_a_missing_row_is_named() -> None:
     keys = cells(_table(), ["home"]).keys
-    with pytest.raises(InputError, match=r"the model lacks 1 of the survey's 3 rows, the first is country=A, question=q, home=farm"):
+    with pytest.raises(
+        InputError, match=r"the model lacks 1 of the survey's 3 rows, the first is country=A, question=q, home=farm"
+    ):
         matching_rows(keys, keys[keys["home"].isna()], ["country", "question", "home"], "the model")
 
 

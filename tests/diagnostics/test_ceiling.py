@@ -35,7 +35,13 @@ def test_toggle_ceilings_of_two_options_by_enumeration() -> None:
     stereotyped = ~aligned & ~flipped & (np.abs(shift) < 0.1)
     expected = [(weight * part).sum() for part in (aligned, ~aligned & ~flipped & ~stereotyped, stereotyped, flipped)]
     found = perfect_toggles(
-        np.array([[0.6, 0.4]]), np.array([[0.5, 0.5]]), np.array([15.0]), np.array([20.0]), np.array([2]), tau, replicates=20_000
+        np.array([[0.6, 0.4]]),
+        np.array([[0.5, 0.5]]),
+        np.array([15.0]),
+        np.array([20.0]),
+        np.array([2]),
+        tau,
+        replicates=20_000,
     )
     np.testing.assert_allclose(found.distance, [(weight * error).sum() / 2], atol=0.002)
     np.testing.assert_allclose(found.classes[0], expected, atol=0.012)

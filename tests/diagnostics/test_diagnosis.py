@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from causal.runs import Run
+from causal.study import Study
 from causal.tables import read_distributions, read_effects
 from diagnostics.classify import CLASSES
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, diagnose
@@ -23,14 +27,14 @@ def _merged(run: Run, label: str) -> pd.DataFrame:
 
 
 def test_alignment_equals_a_plain_loop(compared: Run) -> None:
-    expected = {0: [], 1: [], 2: []}
+    expected: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for _, cell in _merged(compared, "base").groupby(KEY, dropna=False):
         cell = cell.sort_values("option")
         w1 = (cell["p"].cumsum() - cell["p_model"].cumsum()).abs().sum()
         expected[cell["granularity"].iloc[0]].append(100 * (1 - w1 / 2))
     inputs = load_inputs(str(compared.path))
     numbers = scores(inputs, diagnose(inputs))["labels"]["base"]["splits"]["all"]
-    assert numbers["S"] == pytest.approx(np.mean(sum(expected.values(), [])))
+    assert numbers["S"] == pytest.approx(np.mean(np.concatenate(list(expected.values()))))
     for granularity, values in expected.items():
         item = numbers["by_granularity"][str(granularity)]
         assert (item["S"], item["cells"]) == (pytest.approx(np.mean(values)), len(values))
@@ -38,7 +42,9 @@ def test_alignment_equals_a_plain_loop(compared: Run) -> None:
 
 def test_toggles_equal_a_plain_loop(compared: Run) -> None:
     survey, model = read_effects(compared.survey_effects), read_effects(compared.model("base") / "effects.parquet")
-    both = survey.merge(model, on=["country", "question", "attribute", "reference", "treated", "gender", "home"], suffixes=("", "_m"))
+    both = survey.merge(
+        model, on=["country", "question", "attribute", "reference", "treated", "gender", "home"], suffixes=("", "_m")
+    )
     rows = diagnose(load_inputs(str(compared.path))).models
     rows = rows[rows["label"] == "base"]
     assert len(rows) == survey["supported"].sum() == len(both)
@@ -49,10 +55,15 @@ def test_toggles_equal_a_plain_loop(compared: Run) -> None:
         assert (found["delta_m"], found["delta_d"]) == (row["shift_m"], row["shift"])
 
 
-def test_reference_rows(compared: Run) -> None:
-    """Uniform answers and no effect need no model; the perfect model beats both labels' rivals."""
+def test_reference_rows(compared: Run, toy: SimpleNamespace) -> None:
+    """Uniform toy.answers and no effect need no model; the perfect model beats both labels' rivals."""
     survey = read_effects(compared.survey_effects)
-    still = np.mean([np.abs(np.cumsum(np.subtract(t, r))).mean() for r, t in zip(survey["p_reference"], survey["p_treated"], strict=True)])
+    still = np.mean(
+        [
+            np.abs(np.cumsum(np.subtract(t, r))).mean()
+            for r, t in zip(survey["p_reference"], survey["p_treated"], strict=True)
+        ]
+    )
     found = diagnose(load_inputs(str(compared.path)))
     item = scores(load_inputs(str(compared.path)), found)["labels"]["base"]["splits"]["all"]
     assert item["effect_distance_no_effect"] == pytest.approx(still)
@@ -70,7 +81,9 @@ def test_the_eraser_erases_and_training_helps(compared: Run) -> None:
     base, ace = (numbers["labels"][label]["splits"]["held_out"] for label in ("base", "ace"))
     assert base["classes"]["erased"] > 0.5
     assert ace["classes"]["aligned"] > base["classes"]["aligned"]
-    assert numbers["changes"]["ace"]["held_out"]["difference"] == pytest.approx(ace["effect_distance"] - base["effect_distance"])
+    assert numbers["changes"]["ace"]["held_out"]["difference"] == pytest.approx(
+        ace["effect_distance"] - base["effect_distance"]
+    )
     assert numbers["changes"]["ace"]["held_out"]["questions"] == 2
     np.testing.assert_allclose(found.models[[f"p_{name}" for name in CLASSES]].sum(axis=1), 1)
 
@@ -81,18 +94,12 @@ def test_splits_divide_the_toggles(compared: Run) -> None:
     assert splits["trained"]["toggles"] + splits["held_out"]["toggles"] == splits["all"]["toggles"]
 
 
-def test_unsupported_cells_and_toggles_stay_out(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from conftest import add_label, answers, make_run, raw_study, shrunk
-
-    from causal.study import Study
-
-    study = Study.from_dict(raw_study())
-    data = answers(n=60)
+def test_unsupported_cells_and_toggles_stay_out(tmp_path: Path, toy: SimpleNamespace) -> None:
+    study = Study.from_dict(toy.raw())
+    data = toy.answers(n=60)
     data = data[~((data["gender"] == 1) & (data["home"] == 1)) | (data.index < 12)]
-    run = make_run(Path(str(tmp_path)) / "run", study, data)
-    add_label(run, study, "base", shrunk)
+    run = toy.make_run(tmp_path / "run", study, data)
+    toy.add_label(run, study, "base", toy.shrunk)
     survey, counts = read_effects(run.survey_effects), read_distributions(run.survey_distributions)
     found = diagnose(load_inputs(str(run.path)))
     assert 0 < survey["supported"].sum() < len(survey)

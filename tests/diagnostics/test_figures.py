@@ -26,7 +26,11 @@ def _rows() -> pd.DataFrame:
 def test_scatter_puts_the_survey_on_x_and_the_model_on_y() -> None:
     ax = Figure().subplots()
     assert shift_scatter(ax, _rows(), 0.05, 0.5, "base") is ax
-    points = {item.get_label(): np.asarray(item.get_offsets()) for item in ax.collections if not str(item.get_label()).startswith("_")}
+    points = {
+        item.get_label(): np.asarray(item.get_offsets())
+        for item in ax.collections
+        if not str(item.get_label()).startswith("_")
+    }
     np.testing.assert_allclose(points["questions trained on"], [[0.1, 0.0], [-0.2, -0.1]])
     np.testing.assert_allclose(points["questions held out"], [[0.3, 0.2]])
     assert ax.get_xlim() == ax.get_ylim() == (-0.5, 0.5)
@@ -38,7 +42,9 @@ def test_scatter_without_splits_and_beyond_every_split() -> None:
 
 
 def test_class_bars_put_the_first_row_on_top() -> None:
-    shares = pd.DataFrame([[0.5, 0.3, 0.1, 0.1], [1.0, 0, 0, 0]], columns=list(CLASSES), index=["base", "perfect model"])
+    shares = pd.DataFrame(
+        [[0.5, 0.3, 0.1, 0.1], [1.0, 0, 0, 0]], columns=list(CLASSES), index=["base", "perfect model"]
+    )
     ax = class_bars(Figure().subplots(), shares)
     labels = {text.get_text(): tick for text, tick in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
     assert labels["base"] > labels["perfect model"]

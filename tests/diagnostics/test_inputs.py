@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import add_label, make_run, near, raw_study, shrunk
 
 from causal.errors import InputError
 from causal.runs import Run
@@ -18,16 +18,16 @@ def _load(run: Run, *labels: str) -> list[str]:
     return [model.label for model in load_inputs(str(run.path), labels or None).models]
 
 
-def test_base_comes_first_and_compare_picks(audited: Run, study: Study) -> None:
-    add_label(audited, study, "ace", near, trained=True)
-    add_label(audited, study, "base", shrunk)
+def test_base_comes_first_and_compare_picks(audited: Run, study: Study, toy: SimpleNamespace) -> None:
+    toy.add_label(audited, study, "ace", toy.near, trained=True)
+    toy.add_label(audited, study, "base", toy.shrunk)
     assert _load(audited) == ["base", "ace"]
     assert _load(audited, "ace") == ["ace"]
     assert load_inputs(str(audited.path)).models[0].held_out is None
 
 
 def test_unknown_label_names_the_known_ones(compared: Run) -> None:
-    with pytest.raises(InputError, match="no such label .* measured so far: base, ace"):
+    with pytest.raises(InputError, match=r"no such label .* measured so far: base, ace"):
         _load(compared, "bsae")
 
 
@@ -36,12 +36,14 @@ def test_no_run(tmp_path: Path) -> None:
         load_inputs(str(tmp_path))
 
 
-def test_label_measured_for_other_questions_is_stale(tmp_path: Path, study: Study) -> None:
-    run = make_run(tmp_path / "run", study)
-    add_label(run, study, "base", shrunk)
-    changed = Study.from_dict(raw_study(questions=raw_study()["questions"] | {"q0": {"text": "New?", "options": {1: "a", 2: "b", 3: "c"}}}))
-    make_run(tmp_path / "run", changed)
-    with pytest.raises(InputError, match="changed since label base was measured; run python -m align.measure"):
+def test_label_measured_for_other_questions_is_stale(tmp_path: Path, study: Study, toy: SimpleNamespace) -> None:
+    run = toy.make_run(tmp_path / "run", study)
+    toy.add_label(run, study, "base", toy.shrunk)
+    changed = Study.from_dict(
+        toy.raw(questions=toy.raw()["questions"] | {"q0": {"text": "New?", "options": {1: "a", 2: "b", 3: "c"}}})
+    )
+    toy.make_run(tmp_path / "run", changed)
+    with pytest.raises(InputError, match=r"changed since label base was measured; run python -m align\.measure"):
         _load(run)
     kept = load_inputs(str(run.path), skip_stale=True)
     assert (kept.models, list(kept.left_out)) == ((), ["base"])
@@ -50,7 +52,9 @@ def test_label_measured_for_other_questions_is_stale(tmp_path: Path, study: Stud
 def test_label_trained_on_other_effects_is_stale(compared: Run, study: Study) -> None:
     table = read_effects(compared.survey_effects)
     write_table(table.assign(q_value=0.5), compared.survey_effects, effects_schema(list(study.attributes)))
-    with pytest.raises(InputError, match=r"label ace was trained on survey effects that have changed since; run python -m align\.fit"):
+    with pytest.raises(
+        InputError, match=r"label ace was trained on survey effects that have changed since; run python -m align\.fit"
+    ):
         _load(compared)
     assert _load(compared, "base") == ["base"]
 
@@ -62,11 +66,11 @@ def test_files_changed_by_hand_are_refused(compared: Run) -> None:
         _load(compared)
 
 
-def test_label_without_some_personas_must_be_measured_again(tmp_path: Path) -> None:
-    coarse = Study.from_dict(raw_study(effects={"granularity": [1]}))
-    run = make_run(tmp_path / "run", coarse)
-    add_label(run, coarse, "base", shrunk)
-    make_run(tmp_path / "run", Study.from_dict(raw_study()))
+def test_label_without_some_personas_must_be_measured_again(tmp_path: Path, toy: SimpleNamespace) -> None:
+    coarse = Study.from_dict(toy.raw(effects={"granularity": [1]}))
+    run = toy.make_run(tmp_path / "run", coarse)
+    toy.add_label(run, coarse, "base", toy.shrunk)
+    toy.make_run(tmp_path / "run", Study.from_dict(toy.raw()))
     with pytest.raises(InputError, match=r"label base lacks .* of the survey's .* rows.*align\.measure"):
         _load(run)
 
@@ -78,17 +82,19 @@ def test_splits(compared: Run, audited: Run) -> None:
     assert load_inputs(str(compared.path), ["base"]).splits == {}  # the study itself holds nothing out
 
 
-def test_a_question_that_only_some_labels_trained_on_is_in_no_split(compared: Run, study: Study) -> None:
-    add_label(compared, study, "other", near)
+def test_a_question_that_only_some_labels_trained_on_is_in_no_split(
+    compared: Run, study: Study, toy: SimpleNamespace
+) -> None:
+    toy.add_label(compared, study, "other", toy.near)
     fit = compared.inputs("fit/ace") | {"held_out": ["q5"]}
     compared.record(study, "fit/other", fit, [])
     splits = load_inputs(str(compared.path)).splits
     assert (splits["q0"], splits["q4"], splits["q5"]) == ("trained", None, "held_out")
 
 
-def test_without_training_the_study_s_held_out_questions_count(tmp_path: Path) -> None:
-    study = Study.from_dict(raw_study(fit={"held_out": {"questions": ["q1"]}}))
-    run = make_run(tmp_path / "run", study)
+def test_without_training_the_study_s_held_out_questions_count(tmp_path: Path, toy: SimpleNamespace) -> None:
+    study = Study.from_dict(toy.raw(fit={"held_out": {"questions": ["q1"]}}))
+    run = toy.make_run(tmp_path / "run", study)
     assert load_inputs(str(run.path)).splits == {}
-    add_label(run, study, "base", shrunk)
+    toy.add_label(run, study, "base", toy.shrunk)
     assert load_inputs(str(run.path)).splits["q1"] == "held_out"

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from conftest import add_label, answers, make_run, near, raw_study, shrunk
 
 from causal.runs import Run
 from causal.study import Study
@@ -64,7 +64,12 @@ def test_report_of_two_labels(compared: Run, capsys: pytest.CaptureFixture[str])
     assert len(tags.ids) == len(set(tags.ids)) > 0
     assert "http" not in text  # one offline file
     assert "On the 2 questions it never saw in training" in text
-    assert text.index('class="verdict"') < text.index("Which effects") < text.index("Checks") < text.index("What was assumed")
+    assert (
+        text.index('class="verdict"')
+        < text.index("Which effects")
+        < text.index("Checks")
+        < text.index("What was assumed")
+    )
     rows = pd.read_parquet(compared.path / "diagnosis.parquet")
     assert {"label", "delta_m", "delta_d", "class", "certain_class", "split", "topic", "p_flipped"} <= set(rows.columns)
     numbers = json.loads((compared.path / "scores.json").read_text())
@@ -91,30 +96,33 @@ def test_report_without_models(audited: Run, capsys: pytest.CaptureFixture[str])
     assert json.loads((audited.path / "scores.json").read_text())["labels"] == {}
 
 
-def test_no_supported_toggle(tmp_path: Path, study: Study) -> None:
-    run = make_run(tmp_path / "run", study, answers(n=12))
-    add_label(run, study, "base", shrunk)
+def test_no_supported_toggle(tmp_path: Path, study: Study, toy: SimpleNamespace) -> None:
+    run = toy.make_run(tmp_path / "run", study, toy.answers(n=12))
+    toy.add_label(run, study, "base", toy.shrunk)
     assert main([str(run.path), "--quiet"]) == 0
     text, _ = _page(run)
     assert "No toggle has enough respondents" in text
 
 
-def test_without_held_out_questions_there_is_no_split(audited: Run, study: Study) -> None:
-    add_label(audited, study, "base", shrunk)
+def test_without_held_out_questions_there_is_no_split(audited: Run, study: Study, toy: SimpleNamespace) -> None:
+    toy.add_label(audited, study, "base", toy.shrunk)
     assert main([str(audited.path), "--quiet"]) == 0
     assert "split" not in pd.read_parquet(audited.path / "diagnosis.parquet").columns
     assert list(json.loads((audited.path / "scores.json").read_text())["labels"]["base"]["splits"]) == ["all"]
 
 
-def test_text_of_survey_and_model_is_escaped(tmp_path: Path) -> None:
-    raw = raw_study(name=NASTY)
+def test_text_of_survey_and_model_is_escaped(tmp_path: Path, toy: SimpleNamespace) -> None:
+    raw = toy.raw(name=NASTY)
     raw["questions"]["q0"] = {"text": NASTY, "topic": NASTY, "options": {1: NASTY, 2: "b", 3: NASTY + "!"}}
     raw["questions"][NASTY] = {"text": "x", "column": "q1", "options": {1: "a", 2: "b", 3: "c"}}
-    raw["attributes"]["home"]["levels"] = {NASTY: {"codes": [0], "persona": NASTY}, "farm": {"codes": [1], "persona": "f"}}
+    raw["attributes"]["home"]["levels"] = {
+        NASTY: {"codes": [0], "persona": NASTY},
+        "farm": {"codes": [1], "persona": "f"},
+    }
     study = Study.from_dict(raw)
-    run = make_run(tmp_path / "run", study)
-    add_label(run, study, "base", shrunk)
-    add_label(run, study, "<b>ace", near)
+    run = toy.make_run(tmp_path / "run", study)
+    toy.add_label(run, study, "base", toy.shrunk)
+    toy.add_label(run, study, "<b>ace", toy.near)
     assert main([str(run.path), "--quiet"]) == 0
     text, tags = _page(run)
     assert "script" not in tags.seen
@@ -125,10 +133,12 @@ def test_text_of_survey_and_model_is_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("helped", "words"), [(True, "brings the effects"), (False, "takes the effects")])
-def test_the_headline_follows_the_numbers(audited: Run, study: Study, helped: bool, words: str) -> None:
-    before, after = (shrunk, near) if helped else (near, shrunk)
-    add_label(audited, study, "base", before)
-    add_label(audited, study, "ace", after)
+def test_the_headline_follows_the_numbers(
+    audited: Run, study: Study, helped: bool, words: str, toy: SimpleNamespace
+) -> None:
+    before, after = (toy.shrunk, toy.near) if helped else (toy.near, toy.shrunk)
+    toy.add_label(audited, study, "base", before)
+    toy.add_label(audited, study, "ace", after)
     assert main([str(audited.path), "--quiet"]) == 0
     headline = re.search(r'class="headline">([^<]*)<', _page(audited)[0])
     assert headline is not None
@@ -138,7 +148,9 @@ def test_the_headline_follows_the_numbers(audited: Run, study: Study, helped: bo
     assert "Before training" not in _page(audited)[0]  # ace was not trained in this run
 
 
-def test_refusals_exit_2_and_leave_the_report_alone(compared: Run, study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refusals_exit_2_and_leave_the_report_alone(
+    compared: Run, study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(compared.path), "--quiet"]) == 0
     before = (compared.path / "report.html").read_bytes()
     assert main([str(compared.path), "--compare", "nobody"]) == 2
@@ -158,6 +170,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom diagnostics.report import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
-        "heavy = {'torch', 'pandas', 'matplotlib', 'align', 'dowhy', 'econml'} & set(sys.modules)\nassert not heavy, heavy"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'align', 'dowhy', 'econml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
