@@ -34,7 +34,7 @@ def main() -> None:
             re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8"
         )
         (ROOT / "docs" / "images").mkdir(exist_ok=True)
-        shutil.copy(arguments.run / "figures" / "shifts.png", ROOT / "docs" / "images" / "shifts.png")
+        shutil.copy(arguments.run / "figures" / "scatter.png", ROOT / "docs" / "images" / "shifts.png")
 
 
 CLASSES = ("flipped", "stereotyped", "erased", "aligned")

@@ -13,7 +13,7 @@ _HOME = {
     "Survey": "causal.survey",
     "read_survey": "causal.survey",
     "count": "causal.counts",
-    "distributions": "causal.distributions",
+    "distributions_table": "causal.distributions",
     "survey_effects": "causal.effects",
     "model_effects": "causal.effects",
     "CausalGraph": "causal.graph",

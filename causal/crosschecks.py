@@ -15,9 +15,11 @@ RESERVED = frozenset(
         *("p", "std_error", "n", "n_eff", "estimator", "estimand", "supported", "shift"),
         *("n_reference", "n_treated", "n_eff_reference", "n_eff_treated", "p_reference", "p_treated"),
         *("conf_low", "conf_high", "p_value", "q_value"),
+        *("label", "split", "score", "distance", "class", "certain_class", "delta_m", "delta_d"),
+        *("aligned", "erased", "stereotyped", "flipped", "p_aligned", "p_erased", "p_stereotyped", "p_flipped"),
     }
 )
-"""Column names of the two tables, which no attribute may take."""
+"""Column names of the result tables, which no attribute may take."""
 
 
 def cross_problems(located: Located) -> Iterable[Problem]:

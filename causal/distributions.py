@@ -11,7 +11,7 @@ from causal.grid import Grid, option_counts
 from causal.study import Study
 
 
-def distributions(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
+def distributions_table(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
     """Lay grids out as the distributions table.
 
     Parameters

@@ -235,8 +235,8 @@ def effects_table(inputs: Inputs, rows: pd.DataFrame) -> Table:
         "q",
     )
     caption = (
-        "The largest survey effects: for each question and attribute the strongest toggle with q < .05. They were picked "
-        "for being large, so their true sizes are probably smaller. All toggles are in survey_effects.parquet."
+        "The largest survey effects: for each question and attribute the strongest toggle with q < .05. They were "
+        "picked for being large, so their true sizes are probably smaller. All are in survey_effects.parquet."
     )
     return Table(caption, (*head, *shifts), tuple(lines), 3)
 

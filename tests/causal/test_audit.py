@@ -21,7 +21,12 @@ WRITTEN = {"study.yaml", "manifest.json", "survey_distributions.parquet", "surve
 def no_report(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Keep the audit from starting the report; return the commands it would have run."""
     calls: list[list[str]] = []
-    monkeypatch.setattr(causal.audit.subprocess, "run", lambda command, **_: calls.append(command))
+
+    def recorded(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(causal.audit.subprocess, "run", recorded)
     return calls
 
 
@@ -221,3 +226,12 @@ def test_audit_and_its_real_report_end_to_end(study_folder: Path) -> None:
     page = (study_folder / "run" / "report.html").read_text(encoding="utf-8")
     assert page.lstrip().lower().startswith("<!doctype html")
     assert "small" in page
+
+
+def test_a_failing_report_is_exit_1_and_leaves_the_tables(
+    study_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(causal.audit.subprocess, "run", lambda c, **_: subprocess.CompletedProcess(c, 2))
+    assert main(arguments(study_folder)) == 1
+    assert "the report is not" in capsys.readouterr().err
+    assert {path.name for path in (study_folder / "run").iterdir()} == WRITTEN

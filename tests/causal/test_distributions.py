@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from causal.counts import count
-from causal.distributions import distributions
+from causal.distributions import distributions_table
 from causal.grid import grid_from_counts, subsets
 from causal.study import Study
 from causal.survey import read_survey
@@ -18,7 +18,7 @@ def table_of(study: Study, people: pd.DataFrame) -> pd.DataFrame:
     survey = read_survey(study, people)
     counts = count(survey)
     grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
-    return distributions(grids, study, survey.countries)
+    return distributions_table(grids, study, survey.countries)
 
 
 def test_weighted_proportion_and_standard_error_by_hand(one_question: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from causal import examples
 from causal.counts import count
-from causal.distributions import distributions
+from causal.distributions import distributions_table
 from causal.errors import InputError
 from causal.grid import grid_from_counts
 from causal.study import Study
@@ -71,7 +71,7 @@ def test_gss_priorities_stand_in_norcs_order(gss: Survey) -> None:
     A scale read the wrong way round, or columns mixed up, would show here.
     """
     grid = grid_from_counts(count(gss), gss.study, gss.countries, ())
-    table = distributions([grid], gss.study, gss.countries).pivot_table("p", "question", "option")
+    table = distributions_table([grid], gss.study, gss.countries).pivot_table("p", "question", "option")
     net = (table[3] - table[1]).sort_values()
     assert set(net.index[-2:]) == {"nateduc", "natheal"}
     assert net.index[0] == "nataid"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from causal.counts import count
-from causal.distributions import distributions
+from causal.distributions import distributions_table
 from causal.errors import InputError
 from causal.grid import grid_from_counts, grid_from_table, option_counts, scores, subsets
 from causal.study import Study
@@ -53,7 +53,7 @@ def test_subsets_run_from_coarse_to_fine(study: Study) -> None:
 def test_table_of_a_model_is_placed_where_the_counts_were(study: Study, respondents: pd.DataFrame) -> None:
     survey = read_survey(study, respondents)
     grids = [grid_from_counts(count(survey), study, survey.countries, subset) for subset in subsets(study)]
-    table = distributions(grids, study, survey.countries).sample(frac=1, random_state=0)
+    table = distributions_table(grids, study, survey.countries).sample(frac=1, random_state=0)
     for grid in grids:
         again = grid_from_table(table, study, survey.countries, grid.attributes)
         np.testing.assert_allclose(again.p, grid.p)
@@ -66,7 +66,7 @@ def test_table_with_a_name_that_the_study_lacks_is_refused(
     study: Study, respondents: pd.DataFrame, column: str
 ) -> None:
     survey = read_survey(study, respondents)
-    table = distributions(
+    table = distributions_table(
         [grid_from_counts(count(survey), study, survey.countries, ("gender",))], study, survey.countries
     )
     table.loc[0, column] = "elsewhere"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal.counts import count
-from causal.distributions import distributions
+from causal.distributions import distributions_table
 from causal.effects import survey_effects
 from causal.errors import InputError
 from causal.grid import grid_from_counts, subsets
@@ -39,7 +39,7 @@ def both(study: Study, respondents: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
     survey = read_survey(study, respondents.head(120))
     counts = count(survey)
     grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
-    return distributions(grids, study, survey.countries), survey_effects(grids, study, survey.countries)
+    return distributions_table(grids, study, survey.countries), survey_effects(grids, study, survey.countries)
 
 
 def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
