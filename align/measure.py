@@ -170,7 +170,7 @@ def say_result(run: Run, label: str) -> None:
     from causal.tables import read_effects
 
     survey, model = read_effects(run.survey_effects), read_effects(run.model(label) / "effects.parquet")
-    shown = Table(title=f"mean |shift| of {label} beside the survey", title_justify="left")
+    shown = Table(title="mean |shift|", title_justify="left")
     for name in ("attribute", label, "survey"):
         shown.add_column(name, justify="left" if name == "attribute" else "right")
     for attribute, rows in model.groupby("attribute", sort=False):
