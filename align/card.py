@@ -47,7 +47,7 @@ dropout {fit.lora.dropout:g}, seed {fit.seed}.
 **Data.** Survey effects table, SHA-256 `{training.data_hash}`.
 Trained on: {", ".join(training.trained)}. Held out: {", ".join(training.held_out) or "none"}.
 
-**Before and after**, on {measured}:
+**Before and after**, on {measured}, at the finest persona granularity:
 
 | | effect distance (0 is best) | alignment score S (100 is best) |
 | --- | --- | --- |
