@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -46,6 +47,16 @@ def run_command(command: Callable[[], None]) -> int:
         return 3
     except RunError as error:
         print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output left; all is written
+    except PermissionError as error:
+        print(
+            f"error: no permission for {error.filename}; give another path or change its permissions", file=sys.stderr
+        )
+        return 2
+    except OSError as error:
+        print(f"failed: {error.strerror or error}: {error.filename or ''}; earlier results are intact", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, run the same command to go on", file=sys.stderr)

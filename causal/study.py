@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from causal.codes import Code, code_key
 from causal.crosschecks import cross_problems
@@ -33,7 +44,7 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
-Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+Text = Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, min_length=1)]
 Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_list)]
 
 
@@ -81,6 +92,9 @@ class Attribute(_Strict):
                 if (key := code_key(code)) in taken:
                     raise ValueError(f"code {key} is in both {taken[key]!r} and {name!r}; give each code once")
                 taken[key] = name
+        said = [level.persona for level in self.levels.values()]
+        if repeated := sorted({words for words in said if said.count(words) > 1}):
+            raise ValueError(f"two levels are said as {', '.join(repeated)}; a model could not tell them apart")
         return self
 
 
@@ -188,8 +202,8 @@ class Study(_Strict):
 
     name: Text
     survey: SurveySource
-    attributes: Annotated[dict[str, Attribute], Field(min_length=1)]
-    questions: Annotated[dict[str, Question], Field(min_length=1)]
+    attributes: Annotated[dict[Text, Attribute], Field(min_length=1)]
+    questions: Annotated[dict[Text, Question], Field(min_length=1)]
     effects: EffectsSettings = EffectsSettings()
     graph: GraphSettings = GraphSettings()
     model: ModelSettings | None = None
@@ -221,6 +235,7 @@ class Study(_Strict):
         located = read_yaml(path)
         for override in overrides:
             set_key(located, override)
+        located = replace(located, overridden=tuple(override.partition("=")[0] for override in overrides))
         study = _validated(cls, located)
         return study._with_paths_from(path.resolve().parent)
 
@@ -236,12 +251,20 @@ class Study(_Strict):
         return _validated(cls, Located(_plain(raw), "study", None))
 
     def save(self, path: Path) -> None:
-        """Write the study, with its defaults spelled out, as YAML."""
-        write_yaml(self.model_dump(mode="json", exclude_none=True), path)
+        """Write the study, with its defaults spelled out, as YAML; where the data lie on this machine stays out."""
+        dumped = self.model_dump(mode="json", exclude_none=True)
+        if Path(self.survey.source).is_absolute():
+            dumped["survey"]["source"] = Path(self.survey.source).name
+        write_yaml(dumped, path)
 
     def fingerprint(self, *sections: str) -> str:
-        """Return a SHA-256 of the named top-level sections, order of levels and options included."""
+        """Return a SHA-256 of the named top-level sections, order of levels and options included.
+
+        Where the data lie does not count: what they hold is hashed on its own.
+        """
         dumped = self.model_dump(mode="json", include=set(sections))
+        if "survey" in dumped:
+            del dumped["survey"]["source"]
         text = json.dumps({name: _pairs(dumped[name]) for name in sorted(dumped)}, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -299,9 +322,22 @@ def _validated(cls: type[Study], located: Located) -> Study:
     return study
 
 
+_PYDANTIC = re.compile(r"str|int|float|bool|ConstantCountry|\[key\]|literal\[.*|function-.*")
+"""Parts of pydantic's locations that are no keys of the file."""
+_PLAIN_WORDS = {
+    "valid dictionary": "section (key: value lines)",
+    "valid string": "text",
+    "valid list": "list",
+    "valid tuple": "list",
+    "at least 1 item after validation, not 0": "at least one character or item",
+}
+
+
 def _problem(cls: type[BaseModel], located: Located, item: Any) -> Problem:
-    loc = tuple(part for part in item["loc"] if part not in ("str", "int", "float", "bool", "ConstantCountry"))
+    loc = tuple(part for part in item["loc"] if not _PYDANTIC.fullmatch(str(part)))
     message = item["msg"].removeprefix("Value error, ")
+    for theirs, ours in _PLAIN_WORDS.items():
+        message = message.replace(theirs, ours)
     if item["type"] == "extra_forbidden":
         message = "unknown key" + nearest_key(cls, item["loc"])
     elif item["type"] == "missing":

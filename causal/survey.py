@@ -251,6 +251,11 @@ def _indices(
         problems.append(
             f"  {what}: {len(unknown)} code(s) in the data are neither {kind} nor missing: {shown}; known are "
             f"{', '.join(codes)}. Add them to {kind}, or to `missing` here or under survey"
+            + (
+                ". YAML reads 01 as the number 1: put codes with leading zeros in quotes"
+                if any((keys[i] or "").lstrip("0") in codes for i in unknown)
+                else ""
+            )
         )
     index = np.array([codes.get(key, MISSING) if key is not None else MISSING for key in keys], dtype=np.int16)
     return index[positions]
@@ -262,6 +267,12 @@ def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tu
         return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
     positions, keys = _keys(frame[declared])
     held = sorted({key for key in keys if key is not None and key not in missing})
+    named = {code_key(code) for code in study.survey.countries}
+    if named and (extra := [key for key in held if key not in named]):
+        raise InputError(
+            f"survey.countries names {', '.join(sorted(named))}, but the data also hold {', '.join(extra)}; "
+            "name them too, or add them to survey.missing"
+        )
     place = {key: i for i, key in enumerate(held)}
     return tuple(held), np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
 

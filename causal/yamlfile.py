@@ -25,6 +25,8 @@ class Located:
     data: Any
     name: str
     path: Path | None
+    overridden: tuple[str, ...] = ()
+    """Dotted keys that ``--set`` changed: their lines are not the file's."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,12 @@ def _inside(annotation: Any, part: Any) -> Any:
 def raise_problems(located: Located, problems: Sequence[Problem]) -> NoReturn:
     """Raise one `InputError` that lists every problem in the order of the file."""
     ordered = sorted(set(problems), key=lambda p: (p.line or 0, p.key))
-    lines = [f"  {f'line {p.line}: ' if p.line else ''}{p.key}: {p.message}" for p in ordered]
+    lines = [f"  {_where(located, p)}{p.key}: {p.message}" for p in ordered]
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     raise InputError("\n".join([f"{located.name}: {count}", *lines]))
+
+
+def _where(located: Located, problem: Problem) -> str:
+    if any(f"{problem.key}.".startswith(f"{key}.") for key in located.overridden):
+        return "--set: "
+    return f"line {problem.line}: " if problem.line else ""

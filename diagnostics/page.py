@@ -178,15 +178,16 @@ def largest_effects(inputs: Inputs) -> pd.DataFrame:
 
 
 def held_fixed(row: pd.Series, study: Study) -> str:
-    """Say which levels a toggle holds fixed."""
-    return ", ".join(str(row[name]) for name in study.attributes if isinstance(row[name], str)) or "nothing"
+    """Say which levels a toggle holds fixed, each with its attribute: levels such as "yes" say nothing alone."""
+    held = (f"{name} {row[name]}" for name in study.attributes if isinstance(row[name], str))
+    return ", ".join(held) or "nothing"
 
 
 def _forest_name(row: pd.Series, inputs: Inputs) -> str:
-    country = f"{row['country']}: " if len(inputs.effects["country"].unique()) > 1 else ""
+    country = f"{inputs.study.country_name(row['country'])}: " if len(inputs.effects["country"].unique()) > 1 else ""
     held = held_fixed(row, inputs.study)
     out = " [held out]" if row["split"] == "held_out" else ""
-    return f"{country}{row['question']}{out}\n{row['reference']} → {row['treated']}" + (
+    return f"{country}{row['question']}{out}\n{row['attribute']}: {row['reference']} → {row['treated']}" + (
         "" if held == "nothing" else f" | {held}"
     )
 
@@ -212,11 +213,12 @@ def effects_table(inputs: Inputs, rows: pd.DataFrame) -> Table:
     for i, (_, row) in enumerate(rows.iterrows()):
         question = inputs.study.questions[row["question"]]
         towards = list(question.options.values())[-1 if row["shift"] > 0 else 0]
-        text = f"{row['country']}: {question.text}" if several else question.text
+        text = f"{inputs.study.country_name(row['country'])}: {question.text}" if several else question.text
         lines.append(
             (
                 f"{text} ({row['question']})",
-                f"{row['reference']} → {row['treated']}" + ("" if row["held"] == "nothing" else f" | {row['held']}"),
+                f"{row['attribute']}: {row['reference']} → {row['treated']}"
+                + ("" if row["held"] == "nothing" else f" | {row['held']}"),
                 towards,
                 f"{row['n_reference']} / {row['n_treated']}",
                 signed(row["shift"]),
@@ -255,7 +257,7 @@ def method(inputs: Inputs) -> dict[str, Any]:
         "estimands": {name: int(counts.get(name, 0)) for name in ESTIMANDS},
         "toggles": len(inputs.effects),
         "supported": int(inputs.effects["supported"].sum()),
-        "countries": sorted(inputs.effects["country"].unique()),
+        "countries": [study.country_name(name) for name in sorted(inputs.effects["country"].unique())],
         "granularities": list(study.granularities),
         "references": {name: list(attribute.levels) for name, attribute in study.attributes.items()},
     }

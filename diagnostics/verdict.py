@@ -51,7 +51,7 @@ def verdict(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any]) -> Verdic
     paragraphs = [_single(before, found, numbers, any(model.trained for model in others))]
     paragraphs += [_compared(before, model, numbers) for model in others]
     paragraphs.append(_noise(numbers, before.label))
-    headline = _after_headline(others, numbers) or _before_headline(before, numbers)
+    headline = _after_headline(others, numbers) or _before_headline(before, found, numbers)
     return Verdict(headline, (*paragraphs, survey))
 
 
@@ -279,11 +279,12 @@ _HEADLINES = {
 }
 
 
-def _before_headline(model: Measured, numbers: dict[str, Any]) -> str:
+def _before_headline(model: Measured, found: Diagnosis, numbers: dict[str, Any]) -> str:
     classes = numbers["labels"][model.label]["splits"]["all"]["classes"]
     worst = max(FAULTS, key=lambda name: classes[name])
+    still = float(found.toggles.loc[found.toggles["label"] == NO_EFFECT, "aligned"].mean())
     verb = {"erased": "mostly erases", "stereotyped": "mostly stereotypes", "flipped": "mostly flips"}[worst]
     return (
-        f"{model.label} gets {percent(classes['aligned'])} of attribute effects about right; of the others it {verb} "
-        f"({percent(classes[worst])} of all)."
+        f"{model.label} gets {percent(classes['aligned'])} of attribute effects about right (ignoring the "
+        f"persona would get {percent(still)}); of the others it {verb} ({percent(classes[worst])} of all)."
     )

@@ -59,10 +59,11 @@ from causal.study import Study
 from causal.survey import read_survey
 import pandas as pd
 level = {"persona": "someone"}
+other = {"persona": "another"}
 study = Study.from_dict({
     "name": "tiny",
     "survey": {"source": "x.csv", "country": {"constant": "X"}},
-    "attributes": {"a": {"levels": {"lo": level | {"codes": [0]}, "hi": level | {"codes": [1]}}}},
+    "attributes": {"a": {"levels": {"lo": level | {"codes": [0]}, "hi": other | {"codes": [1]}}}},
     "questions": {"q": {"text": "?", "options": {1: "no", 2: "yes"}}},
 })
 audit_survey(read_survey(study, pd.DataFrame({"a": [0, 1] * 20, "q": [1, 2, 2, 1] * 10})), Run(Path(sys.argv[1])))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from causal.cli import progress_bars, run_command, study_parser
@@ -43,3 +46,33 @@ def test_overrides_are_collected_in_order() -> None:
 
 def test_progress_is_shown_on_a_terminal_only() -> None:
     assert progress_bars().disable
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (PermissionError(13, "Permission denied", "run/x"), 2, "no permission for run/x"),
+        (OSError(28, "No space left on device", "run/x"), 1, "failed: No space left on device: run/x"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_message(
+    error: OSError, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    assert run_command(command) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    talk = "lambda: [print('x' * 99) for _ in range(9999)]"
+    script = f"import sys; from causal.cli import run_command; sys.exit(run_command({talk}))"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read() == b""
+    process.stderr.close()

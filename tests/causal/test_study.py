@@ -332,3 +332,37 @@ def test_junk_anywhere_in_the_study_is_an_input_error_or_a_study(data: st.DataOb
     node[last] = data.draw(JUNK)
     with contextlib.suppress(InputError):
         Study.from_dict(raw)
+
+
+def test_two_levels_with_the_same_words_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 6: .*two levels are said as a man"):
+        load(tmp_path, STUDY.replace("a woman", "a man"))
+
+
+def test_a_bad_override_is_not_blamed_on_a_line_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--set: effects\.support") as caught:
+        load(tmp_path, STUDY + "effects: {support: 20}\n", "effects.support=-3")
+    assert "line" not in str(caught.value)
+
+
+def test_messages_use_no_words_of_the_validator(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load(
+            tmp_path,
+            STUDY.replace("text: one", "text: ''").replace("name: small", "name: [1]"),
+            "effects.granularity=x",
+        )
+    for word in ("dictionary", "literal[", "[key]", "after validation"):
+        assert word not in str(caught.value)
+
+
+def test_where_the_study_lies_is_neither_fingerprinted_nor_saved(tmp_path: Path) -> None:
+    studies = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.csv").write_text("gender\n")
+        studies.append(load(tmp_path / name, STUDY))
+    assert studies[0].survey.source != studies[1].survey.source
+    assert studies[0].fingerprint("survey") == studies[1].fingerprint("survey")
+    studies[0].save(tmp_path / "saved.yaml")
+    assert str(tmp_path) not in (tmp_path / "saved.yaml").read_text()

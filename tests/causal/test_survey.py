@@ -223,3 +223,18 @@ def test_data_hash_follows_the_columns_in_use(study: Study, respondents: pd.Data
     changed = respondents.copy()
     changed.loc[0, "w"] += 1e-9
     assert read_survey(study, changed).data_hash != first
+
+
+def test_a_country_that_the_study_does_not_name_is_refused(study: Study, respondents: pd.DataFrame) -> None:
+    country = respondents["nation"].iloc[0]
+    named = study.model_copy(update={"survey": study.survey.model_copy(update={"countries": {country: "Somewhere"}})})
+    with pytest.raises(InputError, match=rf"countries names {country}, but the data also hold"):
+        read_survey(named, respondents)
+
+
+def test_leading_zeros_get_a_hint(study: Study, respondents: pd.DataFrame) -> None:
+    raw = study.model_dump(mode="json", exclude_none=True)
+    raw["attributes"]["gender"]["levels"]["male"]["codes"] = [1]
+    frame = respondents.assign(sex=respondents["sex"].replace("M", "01"))
+    with pytest.raises(InputError, match="put codes with leading zeros in quotes"):
+        read_survey(Study.from_dict(raw), frame)
