@@ -124,3 +124,9 @@ def test_docs_explain_every_key_of_the_study():
 
     missing = [key for key in sorted(keys(Study)) if not re.search(rf"\b{key}\b", page)]
     assert not missing
+
+
+def test_the_tree_names_every_module():
+    tree = README[README.index("causal/        the survey side") :]
+    modules = [path for package in ("causal", "align", "diagnostics") for path in (ROOT / package).rglob("*.py")]
+    assert not [path.name for path in modules if path.name != "__init__.py" and path.name not in tree]
