@@ -54,29 +54,31 @@ def fit(arguments: argparse.Namespace) -> None:
     run.require_survey(study)
     label, adapter = arguments.label, run.model(arguments.label) / "adapter"
     inputs = fit_inputs(study, run, name, model_fingerprint(name))
-    kept = run.is_done(f"fit/{label}", inputs) and run.is_done(f"measure/{label}", run.inputs(f"measure/{label}"))
-    if kept and arguments.resume == "auto":
+    tuned = None
+    if run.is_done(f"fit/{label}", inputs) and arguments.resume == "auto":
         print(f"{label}: kept, trained before with the same study, survey effects and model")
     else:
         if arguments.resume == "never":
             shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
-        loaded = load_model(name)
-        tuned = train_adapter(study, run, label, loaded, inputs)
-        weights = inputs["weights"] + folder_fingerprint(adapter)
-        measure_model(study, run, label, tuned, measure_inputs(study, run, name, weights))
-        shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
+        tuned = train_adapter(study, run, label, load_model(name), inputs)
+    measured = measure_inputs(study, run, name, inputs["weights"] + folder_fingerprint(adapter))
+    if not run.is_done(f"measure/{label}", measured):
+        measure_model(study, run, label, tuned or load_model(name, adapter), measured)
+    shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
     say_result(run, label)
     print(adapter)
 
 
 def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a training depends on, for the manifest and the checkpoint."""
+    from align.measure import survey_countries
     from causal.runs import TABLE_SECTIONS, file_hash
 
     return {
         "tables": study.fingerprint(*TABLE_SECTIONS),
         "survey_effects": file_hash(run.survey_effects),
         "fit": study.fit.model_dump(mode="json"),
+        "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
         "model": name,
         "weights": fingerprint,
@@ -125,6 +127,7 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
             lambda done, loss: bars.update(bar, completed=done, note=f"loss {loss:.4f}"),
         )
     after = evaluate(model, judged)
+    run.forget(f"measure/{label}")
     files = save_adapter(study, run, label, model, loaded.name, inputs, (trained, unseen), (before, after))
     run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
     return Loaded(loaded.name, model, loaded.tokenizer, loaded.fingerprint)

@@ -40,6 +40,7 @@ def measure(arguments: argparse.Namespace) -> None:
     name = model_name(study, arguments.model)
     run = Run.for_study(study, arguments.out)
     run.require_survey(study)
+    _refuse_trained(run, arguments.label)
     adapter = Path(arguments.adapter) if arguments.adapter else None
     fingerprint = model_fingerprint(name) + (folder_fingerprint(adapter) if adapter and adapter.is_dir() else "")
     inputs = measure_inputs(study, run, name, fingerprint)
@@ -48,6 +49,15 @@ def measure(arguments: argparse.Namespace) -> None:
     else:
         measure_model(study, run, arguments.label, load_model(name, adapter), inputs)
     say_result(run, arguments.label)
+
+
+def _refuse_trained(run: Run, label: str) -> None:
+    from causal.errors import InputError
+
+    if run.inputs(f"fit/{label}"):
+        raise InputError(
+            f"--label {label} is a model that align.fit trained and measured in {run.path}; choose another"
+        )
 
 
 def check_label(label: str) -> None:

@@ -153,6 +153,12 @@ class Run:
         manifest["steps"][step] = {"inputs": dict(inputs), "files": hashes}
         write_json(self.manifest_path, manifest)
 
+    def forget(self, step: str) -> None:
+        """Drop a step whose results are about to become stale, so that nothing shows them."""
+        manifest = self.manifest()
+        if manifest.get("steps", {}).pop(step, None) is not None:
+            write_json(self.manifest_path, manifest)
+
     def require_survey(self, study: Study) -> None:
         """Raise `InputError` unless the survey's tables are there and belong to this version of the study."""
         again = f"run python -m causal.audit STUDY --out {self.path}"

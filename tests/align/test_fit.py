@@ -87,6 +87,40 @@ def test_nothing_supported_is_exit_2(folder, tmp_path, capsys):
     assert "no toggle" in capsys.readouterr().err
 
 
+def test_a_lost_table_is_measured_again_without_training(run, argv, capsys):
+    assert main(argv) == 0
+    written = (run.model("ace") / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    first = read_distributions(run.model("ace") / "distributions.parquet")["p"]
+    (run.model("ace") / "distributions.parquet").unlink()
+    assert main(argv) == 0
+    assert "kept" in capsys.readouterr().out
+    assert (run.model("ace") / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == written
+    np.testing.assert_allclose(read_distributions(run.model("ace") / "distributions.parquet")["p"], first, atol=1e-6)
+
+
+def test_killed_between_training_and_measuring(run, argv, monkeypatch):
+    import align.measure
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    assert main(argv) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(align.measure, "measure_model", killed)
+        assert main([*argv, "--set", "fit.seed=1"]) == 130
+    assert run.labels() == [], "the old tables are not the new adapter's"
+    assert main([*argv, "--set", "fit.seed=1"]) == 0
+    assert run.labels() == ["ace"]
+
+
+def test_a_trained_label_is_not_measured_over(run, argv, capsys):
+    from align.measure import main as measure
+
+    assert main(argv) == 0
+    assert measure([*argv, "--label", "ace"]) == 2
+    assert "choose another" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_kill_9_and_resume_ends_bitwise_equal(run, argv):
     longer = [*argv, "--set", "fit.epochs=20"]

@@ -130,3 +130,5 @@ def test_inputs_of_a_fit_change_with_what_it_depends_on(study, run):
     faster = study.model_copy(update={"fit": study.fit.model_copy(update={"learning_rate": 1.0})})
     assert fit_inputs(faster, run, "m", "w") != base
     assert fit_inputs(study, run, "m", "other weights") != base
+    renamed = study.survey.model_copy(update={"countries": {"NO": "Norge", "SE": "Sverige"}})
+    assert fit_inputs(study.model_copy(update={"survey": renamed}), run, "m", "w") != base, "prompts name the country"
