@@ -95,12 +95,15 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     from align.scoring import check_trie
     from align.training import evaluate, train
     from causal.cli import progress_bars
+    from causal.errors import InputError
 
     held_out = set(inputs["held_out"])
     trained, unseen = (
         prepare(study, run, loaded, [q for q in study.questions if q not in held_out]),
         prepare(study, run, loaded, list(held_out)),
     )
+    if not trained:
+        raise InputError("no toggle of the questions to train on is supported; lower effects.support or merge levels")
     check_trie(loaded.model, trained[0].asked.trie, trained[0].asked.encoded)
     judged = unseen or trained
     before = evaluate(loaded.model, judged)

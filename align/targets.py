@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal.errors import InputError
 from causal.study import Study
 
 
@@ -40,15 +39,10 @@ class Target:
 def targets(study: Study, effects: pd.DataFrame, questions: Sequence[str]) -> list[Target]:
     """Return the targets of the given questions, from the finest granularity in the effects table.
 
-    Raises
-    ------
-    InputError
-        No toggle of these questions has support.
+    A question without a supported toggle has no target.
     """
     finest = effects["granularity"] == effects["granularity"].max()
     rows = effects[finest & effects["supported"] & effects["question"].isin(list(questions))]
-    if rows.empty:
-        raise InputError("no toggle of the questions to train on is supported; lower effects.support or merge levels")
     order = {name: i for i, name in enumerate(study.questions)}
     groups = sorted(rows.groupby(["country", "question"], sort=False), key=lambda item: (item[0][0], order[item[0][1]]))
     return [_target(study, str(country), str(question), group) for (country, question), group in groups]
