@@ -100,7 +100,7 @@ def _toggles(grid: Grid, study: Study) -> Iterator[_Toggles]:
         held = tuple(name for name in grid.attributes if name != attribute)
         reference, *others = study.attributes[attribute].levels
         low = _slice(grid, axis, 0)
-        place = tuple(index.ravel() for index in np.indices(np.delete(grid.n.shape, axis)))
+        place = tuple(index.ravel() for index in np.indices(grid.n.shape[:axis] + grid.n.shape[axis + 1 :]))
         for i, treated in enumerate(others, start=1):
             high, shared = _slice(grid, axis, i), _covariance(grid, attribute, axis, i)
             yield _Toggles(attribute, reference, treated, place, held, low, high, shared)

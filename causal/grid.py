@@ -88,7 +88,8 @@ def _linearised(
         return None
     cells = np.arange(np.prod(shape)).reshape(shape)
     reference = {
-        name: np.broadcast_to(cells.take([0], axis=axis), shape).ravel() for axis, name in enumerate(attributes, start=1)
+        name: np.broadcast_to(cells.take([0], axis=axis), shape).ravel()
+        for axis, name in enumerate(attributes, start=1)
     }
     country = np.broadcast_to(np.arange(shape[0]).reshape(-1, *(1,) * len(keep)), shape).ravel()
     place = grid_place(counts, keep, shape[1:], shape[0])

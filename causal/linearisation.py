@@ -126,9 +126,7 @@ def _along(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, *(1,) * (values.ndim - 1))
 
 
-def _units(
-    sums: PsuSums, place: np.ndarray, reference: Mapping[str, np.ndarray], cells: int
-) -> tuple[_Units, _Units]:
+def _units(sums: PsuSums, place: np.ndarray, reference: Mapping[str, np.ndarray], cells: int) -> tuple[_Units, _Units]:
     """Return the grid cells' PSUs, gathered from the sums, and their strata, gathered from those PSUs."""
     sizes = np.bincount(sums.stratum)[sums.stratum]
     spread = np.where(sizes > 1, sizes / np.maximum(sizes - 1, 1), 1.0)

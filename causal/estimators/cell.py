@@ -139,9 +139,7 @@ def _wilson(cell: _Mean, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
-def _interval(
-    a: _Mean, b: _Mean, rho: np.ndarray | float, z: np.ndarray | float
-) -> tuple[np.ndarray, np.ndarray]:
+def _interval(a: _Mean, b: _Mean, rho: np.ndarray | float, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     (low_a, high_a), (low_b, high_b) = _wilson(a, z), _wilson(b, z)
     shift = b.mean - a.mean
     low = shift - _joined(b.mean - low_b, high_a - a.mean, rho)

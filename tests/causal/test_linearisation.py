@@ -12,8 +12,7 @@ import pytest
 from causal.counts import count
 from causal.distributions import distributions_table
 from causal.effects import survey_effects
-from causal.estimators.cell import Cells, contrast
-from causal.grid import Grid, grid_from_counts, option_counts, scores, subsets
+from causal.grid import Grid, grid_from_counts, scores, subsets
 from causal.study import Study
 from causal.survey import Survey, read_survey
 
@@ -76,9 +75,7 @@ def assert_agree(ours: pd.DataFrame, theirs: pd.DataFrame, keys: list[str]) -> N
     np.testing.assert_allclose(both["std_error"], both["std_error_r"], rtol=0, atol=1e-8)
 
 
-def test_every_share_and_its_standard_error_equal_rs(
-    survey: Survey, grids: list[Grid], in_r: pd.DataFrame
-) -> None:
+def test_every_share_and_its_standard_error_equal_rs(survey: Survey, grids: list[Grid], in_r: pd.DataFrame) -> None:
     table = distributions_table(grids, survey.study, survey.countries).rename(columns={"p": "estimate"})
     assert_agree(table, in_r[in_r["what"] == "p"], ["country", "question", *LEVELS, "option"])
 
