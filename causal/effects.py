@@ -111,7 +111,8 @@ def _slice(grid: Grid, axis: int, index: int) -> cell.Cells:
         taken = np.take(values, index, axis=axis)
         return taken.reshape(-1, taken.shape[-1]) if values.ndim == grid.p.ndim else taken.ravel()
 
-    design = None if grid.design is None else cell.CellDesign(rows(grid.design.mean), rows(grid.design.df))
+    found = grid.design
+    design = None if found is None else cell.CellDesign(rows(found.mean), rows(found.df), rows(found.df_limit))
     return cell.Cells(rows(grid.p), rows(grid.v), rows(grid.n), rows(grid.n_eff), design)
 
 

@@ -32,12 +32,15 @@ class Linearised:
         By attribute: covariance of the mean score with that of the cell at the attribute's first level.
     df : ndarray, shape (..., questions)
         Degrees of freedom: PSUs with an answer in the cell, less one, and no more than the country has.
+    df_limit : ndarray, shape (..., questions)
+        Degrees of freedom of the country's whole design.
     """
 
     option: np.ndarray
     mean: np.ndarray
     covariance: dict[str, np.ndarray]
     df: np.ndarray
+    df_limit: np.ndarray
 
     def reshape(self, shape: tuple[int, ...]) -> Linearised:
         """Give the cells a shape of several axes."""
@@ -46,7 +49,11 @@ class Linearised:
             return values.reshape(*shape, *values.shape[1:])
 
         return Linearised(
-            to(self.option), to(self.mean), {name: to(found) for name, found in self.covariance.items()}, to(self.df)
+            to(self.option),
+            to(self.mean),
+            {name: to(found) for name, found in self.covariance.items()},
+            to(self.df),
+            to(self.df_limit),
         )
 
 
@@ -94,12 +101,13 @@ def linearise(
             found[:, q] = psus.products(u_mean, name) - strata.products(t_mean, name)
         members[:, q] = psus.by_cell @ (answered > 0)
     empty = np.where(total > 0, 0.0, np.nan)
-    df = np.clip(members - 1, 1, sums.df[country][:, None])
+    df_limit = np.broadcast_to(sums.df[country][:, None].astype(float), members.shape)
     return Linearised(
         np.maximum(option, 0) + empty[..., None],
         np.maximum(mean, 0) + empty,
         {name: found + empty for name, found in covariance.items()},
-        df,
+        np.clip(members - 1, 1, df_limit),
+        df_limit,
     )
 
 

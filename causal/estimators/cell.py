@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -14,10 +14,19 @@ PSEUDO_COUNT = 1.0
 
 @dataclass(frozen=True)
 class CellDesign:
-    """What strata and PSUs do to cells: the mean score's variance and its degrees of freedom, shape (...)."""
+    """What strata and PSUs do to cells.
+
+    Attributes
+    ----------
+    variance, df : ndarray, shape (...)
+        Variance of the mean score, and its degrees of freedom.
+    df_limit : ndarray, shape (...)
+        Degrees of freedom of the country's whole design, which no contrast exceeds.
+    """
 
     variance: np.ndarray
     df: np.ndarray
+    df_limit: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,10 @@ def contrast(
     Contrast
         NaN where one of the two cells is empty.
     """
-    a, b = _mean(reference, score, options, confidence), _mean(treated, score, options, confidence)
+    a, b = _mean(reference, score, options), _mean(treated, score, options)
+    if reference.design is not None and treated.design is not None:
+        stretch = _stretch(reference, treated, a.widened, b.widened, (1 + confidence) / 2)
+        a, b = (replace(cell, wilson_n=cell.wilson_n / stretch**2) for cell in (a, b))
     shift = b.mean - a.mean
     variance = np.maximum(a.variance + b.variance - 2 * covariance, 0)
     rho = _correlation(covariance, a, b)
@@ -95,7 +107,7 @@ class _Mean:
     wilson_n: np.ndarray
 
 
-def _mean(cells: Cells, score: np.ndarray, options: np.ndarray, confidence: float) -> _Mean:
+def _mean(cells: Cells, score: np.ndarray, options: np.ndarray) -> _Mean:
     mean = (cells.p * score).sum(axis=-1)
     deviation = (score - mean[..., None]) ** 2
     design = cells.design
@@ -112,15 +124,24 @@ def _mean(cells: Cells, score: np.ndarray, options: np.ndarray, confidence: floa
         ratio = spread / (centre * (1 - centre)) * np.where(n > 1, n / (n - 1), np.inf)
         excess = np.where(plain > 0, np.maximum(variance / plain, 1.0), 1.0)
     wilson_n = n / np.minimum(ratio, 1.0) / excess
-    if design is not None:
-        wilson_n = wilson_n / _stretch(cells.n, design.df, confidence) ** 2
     return _Mean(mean, variance, np.maximum(variance, plain), wilson_n)
 
 
-def _stretch(n: np.ndarray, df: np.ndarray, confidence: float) -> np.ndarray:
-    """Return how much wider Student's quantile is at the design's degrees of freedom than at n - 1."""
-    tail = (1 + confidence) / 2
-    return np.maximum(stdtrit(df, tail) / stdtrit(np.maximum(n - 1, 1), tail), 1.0)
+def _stretch(a: Cells, b: Cells, variance_a: np.ndarray, variance_b: np.ndarray, tail: float) -> np.ndarray:
+    """Return how much wider Student's quantile is with the design's degrees of freedom than without clusters."""
+    assert a.design is not None
+    assert b.design is not None
+    clustered = _joint_df(variance_a, variance_b, a.design.df, b.design.df)
+    plain = _joint_df(variance_a, variance_b, np.maximum(a.n - 1, 1), np.maximum(b.n - 1, 1))
+    return np.maximum(stdtrit(np.minimum(clustered, a.design.df_limit), tail) / stdtrit(plain, tail), 1.0)
+
+
+def _joint_df(variance_a: np.ndarray, variance_b: np.ndarray, df_a: np.ndarray, df_b: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom of a difference (Welch and Satterthwaite)."""
+    total = variance_a + variance_b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joint = total**2 / (variance_a**2 / df_a + variance_b**2 / df_b)
+    return np.where(total > 0, joint, np.minimum(df_a, df_b))
 
 
 def _correlation(covariance: np.ndarray | float, a: _Mean, b: _Mean) -> np.ndarray | float:
