@@ -95,15 +95,17 @@ def contrast(
     shift = b.mean - a.mean
     variance = np.maximum(a.variance + b.variance - 2 * covariance, 0)
     rho = _correlation(covariance, a, b)
-    low, high = _interval(a, b, rho, norm.ppf((1 + confidence) / 2))
-    return Contrast(shift, np.sqrt(variance), low, high, _p_value(a, b, rho))
+    z = float(norm.ppf((1 + confidence) / 2))
+    low, high = _interval(a, b, rho, z)
+    return Contrast(shift, np.sqrt(variance), low, high, _p_value(a, b, rho, z))
 
 
 @dataclass(frozen=True)
 class _Mean:
     mean: np.ndarray
     variance: np.ndarray
-    widened: np.ndarray  # the variance, or that of n_eff independent answers where it is larger
+    plain: np.ndarray  # what the variance would be if the answers were independent, by n_eff
+    widened: np.ndarray  # the larger of the two
     wilson_n: np.ndarray
 
 
@@ -124,7 +126,7 @@ def _mean(cells: Cells, score: np.ndarray, options: np.ndarray) -> _Mean:
         ratio = spread / (centre * (1 - centre)) * np.where(n > 1, n / (n - 1), np.inf)
         excess = np.where(plain > 0, np.maximum(variance / plain, 1.0), 1.0)
     wilson_n = n / np.minimum(ratio, 1.0) / excess
-    return _Mean(mean, variance, np.maximum(variance, plain), wilson_n)
+    return _Mean(mean, variance, plain, np.maximum(variance, plain), wilson_n)
 
 
 def _stretch(a: Cells, b: Cells, variance_a: np.ndarray, variance_b: np.ndarray, tail: float) -> np.ndarray:
@@ -145,12 +147,17 @@ def _joint_df(variance_a: np.ndarray, variance_b: np.ndarray, df_a: np.ndarray, 
 
 
 def _correlation(covariance: np.ndarray | float, a: _Mean, b: _Mean) -> np.ndarray | float:
-    """Return the correlation of two means, nearer to 0 where one's variance was widened."""
+    """Return the correlation of two means.
+
+    What two cells share may take back what clusters added to their variances, and no more: with few PSUs a
+    correlation near 1 is often luck, and the interval would shrink to nothing.
+    """
     if np.ndim(covariance) == 0 and not covariance:
         return 0.0
+    added = (a.widened - a.plain + b.widened - b.plain) / 2
     product = a.widened * b.widened
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(product > 0, np.clip(covariance / np.sqrt(product), -1, 1), 0.0)
+        return np.where(product > 0, np.clip(np.minimum(covariance, added) / np.sqrt(product), -1, 1), 0.0)
 
 
 def _wilson(cell: _Mean, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -173,13 +180,17 @@ def _joined(one: np.ndarray, other: np.ndarray, rho: np.ndarray | float) -> np.n
     return np.sqrt(np.square(one - rho * other) + (1 - np.square(rho)) * np.square(other))
 
 
-def _p_value(a: _Mean, b: _Mean, rho: np.ndarray | float) -> np.ndarray:
-    """Find by bisection the z at which the interval just reaches 0; its two-sided tail is the p-value."""
+def _p_value(a: _Mean, b: _Mean, rho: np.ndarray | float, declared: float) -> np.ndarray:
+    """Find by bisection the z at which the interval just reaches 0; its two-sided tail is the p-value.
+
+    The search starts from the declared z, so that both always agree on whether 0 is left out.
+    """
     shift = b.mean - a.mean
     inner, outer = np.zeros_like(shift), np.full_like(shift, 40.0)
+    z = np.full_like(shift, declared)
     for _ in range(50):
-        z = (inner + outer) / 2
         low, high = _interval(a, b, rho, z)
         excluded = (low > 0) | (high < 0)
         inner, outer = np.where(excluded, z, inner), np.where(excluded, outer, z)
+        z = (inner + outer) / 2
     return np.where(np.isnan(shift), np.nan, 2 * norm.sf(inner))
