@@ -6,8 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
+from causal.design import Design
 from causal.survey import MISSING, Survey
+
+
+@dataclass(frozen=True)
+class PsuSums:
+    """Weights added up within PSUs: what a design-based variance needs of the respondents.
+
+    Attributes
+    ----------
+    psu, cell : ndarray of int, shape (parts,)
+        The PSU and the cell (as in `Counts`) of each part, for all pairs that occur.
+    w : tuple of sparse arrays, shape (parts, options)
+        Sum of weights by option, one array for each question.
+    stratum : ndarray of int, shape (PSUs,)
+        Stratum of each PSU of the design, whether or not it has answers.
+    df : ndarray, shape (countries,)
+        Degrees of freedom of each country's design.
+    """
+
+    psu: np.ndarray
+    cell: np.ndarray
+    w: tuple[sparse.csr_array, ...]
+    stratum: np.ndarray
+    df: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -22,6 +47,10 @@ class Counts:
         Level index of each attribute, -1 where the respondents did not say.
     n, w, w2 : ndarray of float, shape (cells, questions, options)
         Respondents, sum of weights, sum of squared weights. Options beyond a question's own are 0.
+    respondents : ndarray of int, shape (countries,)
+        Everybody in the sample of each country, with or without an answer.
+    psus : PsuSums, optional
+        Weights within PSUs, for a survey with strata or PSUs.
     """
 
     country: np.ndarray
@@ -29,6 +58,8 @@ class Counts:
     n: np.ndarray
     w: np.ndarray
     w2: np.ndarray
+    respondents: np.ndarray
+    psus: PsuSums | None = None
 
 
 def count(survey: Survey) -> Counts:
@@ -57,7 +88,22 @@ def count(survey: Survey) -> Counts:
         squared = None if weight is None else weight**2
         for total, values in ((n, None), (w, weight), (w2, squared)):
             total[:, q, :] = np.bincount(place, values, minlength=shape[0] * options).reshape(shape[0], options)
-    return Counts(cells[:, 0], cells[:, 1:], n, w, w2)
+    respondents = np.bincount(survey.country, minlength=len(survey.countries))
+    psus = None if survey.design is None else _within_psus(survey, survey.design, inverse, options)
+    return Counts(cells[:, 0], cells[:, 1:], n, w, w2, respondents, psus)
+
+
+def _within_psus(survey: Survey, design: Design, cell: np.ndarray, options: int) -> PsuSums:
+    cells = int(cell.max(initial=0)) + 1
+    key, part = np.unique(design.psu.astype(np.int64) * cells + cell, return_inverse=True)
+    part = part.reshape(-1)
+    weight = np.ones(survey.respondents) if survey.weight is None else survey.weight
+    sums = []
+    for answers in survey.answers.T:
+        answered = answers != MISSING
+        entries = (weight[answered], (part[answered], answers[answered]))
+        sums.append(sparse.csr_array(entries, shape=(len(key), options)))
+    return PsuSums(key // cells, key % cells, tuple(sums), design.stratum, design.degrees_of_freedom)
 
 
 def on_grid(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries: int) -> Counts:
@@ -80,15 +126,24 @@ def on_grid(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries
         Cells in C order over (country, kept attributes), empty ones included. A respondent counts where
         every *kept* attribute is known.
     """
-    kept = counts.levels[:, list(keep)]
-    known = (kept != MISSING).all(axis=1)
+    place = grid_place(counts, keep, sizes, countries)
+    known = place >= 0
     shape = (countries, *sizes)
-    index = np.ravel_multi_index((counts.country[known], *kept[known].T), shape)
     cells = int(np.prod(shape))
     totals = []
     for values in (counts.n, counts.w, counts.w2):
         total = np.zeros((cells, *values.shape[1:]))
-        np.add.at(total, index, values[known])
+        np.add.at(total, place[known], values[known])
         totals.append(total)
-    place = np.stack(np.unravel_index(np.arange(cells), shape), axis=1)
-    return Counts(place[:, 0], place[:, 1:], *totals)
+    axes = np.stack(np.unravel_index(np.arange(cells), shape), axis=1)
+    n, w, w2 = totals
+    return Counts(axes[:, 0], axes[:, 1:], n, w, w2, counts.respondents)
+
+
+def grid_place(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries: int) -> np.ndarray:
+    """Return the cell of `on_grid` that each cell of the counts belongs to, -1 where a kept attribute is unknown."""
+    kept = counts.levels[:, list(keep)]
+    known = (kept != MISSING).all(axis=1)
+    place = np.full(len(kept), MISSING, dtype=np.int64)
+    place[known] = np.ravel_multi_index((counts.country[known], *kept[known].T), (countries, *sizes))
+    return place

@@ -36,9 +36,6 @@ def _rows(grid: Grid, study: Study, countries: Sequence[str]) -> pd.DataFrame:
     own = np.arange(grid.p.shape[-1]) < option_counts(study)[:, None]
     place = np.nonzero(~np.isnan(grid.p) & own)
     p, cell = grid.p[place], tuple(axis for axis in place[:-1])
-    total = grid.v.sum(axis=-1)[cell]
-    v = grid.v[place]
-    variance = v * (1 - p) ** 2 + (total - v) * p**2
     columns: dict[str, object] = {
         "country": np.array(countries, dtype=object)[place[0]],
         "question": np.array(list(study.questions), dtype=object)[place[-2]],
@@ -50,7 +47,15 @@ def _rows(grid: Grid, study: Study, countries: Sequence[str]) -> pd.DataFrame:
     columns["granularity"] = np.full(len(p), len(grid.attributes))
     columns["option"] = place[-1] + 1
     columns["p"] = p
-    columns["std_error"] = np.sqrt(np.maximum(variance, 0))
+    columns["std_error"] = np.sqrt(_variance(grid, place))
     columns["n"] = pd.array(grid.n[cell], dtype="Int64")
     columns["n_eff"] = grid.n_eff[cell]
     return pd.DataFrame(columns)
+
+
+def _variance(grid: Grid, place: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Return the variance of each option's share."""
+    if grid.design is not None:
+        return grid.design.option[place]
+    p, v, total = grid.p[place], grid.v[place], grid.v.sum(axis=-1)[place[:-1]]
+    return np.maximum(v * (1 - p) ** 2 + (total - v) * p**2, 0)

@@ -28,6 +28,7 @@ class _Toggles:
     held: tuple[str, ...]
     low: cell.Cells
     high: cell.Cells
+    covariance: np.ndarray | float
 
 
 def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
@@ -99,18 +100,27 @@ def _toggles(grid: Grid, study: Study) -> Iterator[_Toggles]:
         held = tuple(name for name in grid.attributes if name != attribute)
         reference, *others = study.attributes[attribute].levels
         low = _slice(grid, axis, 0)
-        place = tuple(axis.ravel() for axis in np.indices(low.n.shape))
+        place = tuple(index.ravel() for index in np.indices(grid.n.shape[:axis] + grid.n.shape[axis + 1 :]))
         for i, treated in enumerate(others, start=1):
-            yield _Toggles(attribute, reference, treated, place, held, _flat(low), _flat(_slice(grid, axis, i)))
+            high, shared = _slice(grid, axis, i), _covariance(grid, attribute, axis, i)
+            yield _Toggles(attribute, reference, treated, place, held, low, high, shared)
 
 
 def _slice(grid: Grid, axis: int, index: int) -> cell.Cells:
-    return cell.Cells(*(np.take(values, index, axis=axis) for values in (grid.p, grid.v, grid.n, grid.n_eff)))
+    def rows(values: np.ndarray) -> np.ndarray:
+        taken = np.take(values, index, axis=axis)
+        return taken.reshape(-1, taken.shape[-1]) if values.ndim == grid.p.ndim else taken.ravel()
+
+    found = grid.design
+    design = None if found is None else cell.CellDesign(rows(found.mean), rows(found.df), rows(found.df_limit))
+    return cell.Cells(rows(grid.p), rows(grid.v), rows(grid.n), rows(grid.n_eff), design)
 
 
-def _flat(cells: cell.Cells) -> cell.Cells:
-    options = cells.p.shape[-1]
-    return cell.Cells(cells.p.reshape(-1, options), cells.v.reshape(-1, options), cells.n.ravel(), cells.n_eff.ravel())
+def _covariance(grid: Grid, attribute: str, axis: int, index: int) -> np.ndarray | float:
+    """Return the covariance of the toggles' two mean scores; 0 where nobody shares a PSU or stratum."""
+    if grid.design is None:
+        return 0.0
+    return np.take(grid.design.covariance[attribute], index, axis=axis).ravel()
 
 
 def _block(
@@ -118,7 +128,8 @@ def _block(
 ) -> dict[str, np.ndarray]:
     question = toggles.place[-1]
     options = option_counts(study)[question]
-    found = cell.contrast(toggles.low, toggles.high, scores(study)[question], options, study.effects.confidence)
+    score, confidence = scores(study)[question], study.effects.confidence
+    found = cell.contrast(toggles.low, toggles.high, score, options, confidence, toggles.covariance)
     rows = len(question)
     block: dict[str, np.ndarray] = {
         "country": np.array(countries, dtype=object)[toggles.place[0]],

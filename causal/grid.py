@@ -9,8 +9,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from causal.counts import Counts, on_grid
+from causal.counts import Counts, grid_place, on_grid
 from causal.errors import InputError
+from causal.linearisation import Linearised, linearise
 from causal.study import Study
 
 
@@ -25,10 +26,13 @@ class Grid:
     p : ndarray, shape (countries, levels of each attribute ..., questions, options)
         Probabilities; NaN in cells that nobody answered, 0 beyond a question's own options.
     v : ndarray, same shape
-        Share of squared weights, sum of w**2 in the option over the squared total weight: the variance
-        of a mean score c is ``sum(v * (c - mean)**2)`` (Taylor linearisation). 0 for a model, which is exact.
+        Share of squared weights, sum of w**2 in the option over the squared total weight, times N/(N-1) for
+        the country's N respondents: were they drawn one by one, the variance of a mean score c would be
+        ``sum(v * (c - mean)**2)`` (Taylor linearisation). 0 for a model, which is exact.
     n, n_eff : ndarray, shape of ``p`` without its last axis
         Respondents and Kish's effective number; NaN for a model.
+    design : Linearised, optional
+        Variances under strata and PSUs, where the survey has them.
     """
 
     attributes: tuple[str, ...]
@@ -36,6 +40,7 @@ class Grid:
     v: np.ndarray
     n: np.ndarray
     n_eff: np.ndarray
+    design: Linearised | None = None
 
 
 def subsets(study: Study) -> list[tuple[str, ...]]:
@@ -47,12 +52,13 @@ def grid_from_counts(counts: Counts, study: Study, countries: Sequence[str], att
     """Turn counts into weighted proportions with the variance terms of each cell."""
     names = list(study.attributes)
     sizes = [len(study.attributes[name].levels) for name in attributes]
-    cells = on_grid(counts, [names.index(name) for name in attributes], sizes, len(countries))
+    keep = [names.index(name) for name in attributes]
+    cells = on_grid(counts, keep, sizes, len(countries))
     weight = cells.w.sum(axis=-1, keepdims=True)
     squares = cells.w2.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = cells.w / weight
-        v = cells.w2 / weight**2
+        v = cells.w2 / weight**2 * _sample_factor(counts.respondents)[cells.country][:, None, None]
         n_eff = np.where(squares > 0, weight[..., 0] ** 2 / squares, 0.0)
     shape = (len(countries), *sizes)
     return Grid(
@@ -61,7 +67,33 @@ def grid_from_counts(counts: Counts, study: Study, countries: Sequence[str], att
         v.reshape(*shape, *v.shape[1:]),
         cells.n.sum(axis=-1).reshape(*shape, -1),
         n_eff.reshape(*shape, -1),
+        _linearised(counts, cells.w, keep, attributes, shape, scores(study)),
     )
+
+
+def _sample_factor(respondents: np.ndarray) -> np.ndarray:
+    """Return N/(N-1): a domain's variance is estimated from everybody in the sample, those outside as zeros."""
+    return np.where(respondents > 1, respondents / np.maximum(respondents - 1, 1), 1.0)
+
+
+def _linearised(
+    counts: Counts,
+    weight: np.ndarray,
+    keep: Sequence[int],
+    attributes: Sequence[str],
+    shape: tuple[int, ...],
+    score: np.ndarray,
+) -> Linearised | None:
+    if counts.psus is None:
+        return None
+    cells = np.arange(np.prod(shape)).reshape(shape)
+    reference = {
+        name: np.broadcast_to(cells.take([0], axis=axis), shape).ravel()
+        for axis, name in enumerate(attributes, start=1)
+    }
+    country = np.broadcast_to(np.arange(shape[0]).reshape(-1, *(1,) * len(keep)), shape).ravel()
+    place = grid_place(counts, keep, shape[1:], shape[0])
+    return linearise(counts.psus, place, reference, weight, score, country).reshape(shape)
 
 
 def grid_from_table(table: pd.DataFrame, study: Study, countries: Sequence[str], attributes: Sequence[str]) -> Grid:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from causal.files import write_json
@@ -15,6 +16,7 @@ from causal.survey import MISSING, Survey
 
 SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
+ALMOST_ZERO = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def checks(survey: Survey, effects: pd.DataFrame) -> list[Check]:
         identification_check(effects),
         nonresponse_check(survey),
         attribute_check(survey),
+        design_check(survey, effects),
     ]
 
 
@@ -108,6 +111,63 @@ def attribute_check(survey: Survey) -> Check:
         f"count only where it is not specified. {survey.without_country} respondents without a country are left out.",
         "Nothing to do." if missing[worst] <= NONRESPONSE_SHARE else "Check the attribute's codes and who is missing.",
     )
+
+
+def design_check(survey: Survey, effects: pd.DataFrame) -> Check:
+    """Number of lonely PSUs, with the design effects of the supported shifts; warns if there are any."""
+    design = survey.design
+    lonely = 0 if design is None else design.lonely
+    source = survey.study.survey
+    declared = [key for key in ("weight", "strata", "psu") if getattr(source, key)]
+    meaning = "No weights, strata or PSUs are declared: respondents count alike, as if drawn one by one."
+    if declared:
+        meaning = f"Standard errors and intervals use {', '.join(f'survey.{key}' for key in declared)}."
+        ratios = design_effects(effects[effects["supported"]])
+        if len(ratios):
+            meaning += (
+                f" Design effect of a supported shift (its variance over that of as many respondents drawn one by "
+                f"one with equal chances): median {np.median(ratios):.2f}, largest {ratios.max():.2f}."
+            )
+    if design is not None:
+        what = "PSUs" if source.psu else "respondents, each its own PSU,"
+        meaning += f" {len(design.stratum)} {what} in {len(design.strata_sizes)} strata; {lonely} strata with one PSU."
+    return Check(
+        "design",
+        float(lonely),
+        0.0,
+        "warn" if lonely else "pass",
+        meaning,
+        "A stratum with one PSU is centred at the mean of all PSUs, which errs to the wide side; merge it with a "
+        "similar stratum if the survey's documentation says which."
+        if lonely
+        else "Nothing to do."
+        if declared
+        else "Declare survey.weight, survey.strata and survey.psu if the survey has them; intervals are too narrow "
+        "without.",
+    )
+
+
+def design_effects(effects: pd.DataFrame) -> np.ndarray:
+    """Return each shift's variance over that of a simple random sample of the same two sizes.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        An effects table; toggles without answers, or whose answers do not vary, are left out.
+    """
+    simple = np.zeros(len(effects))
+    for end in ("reference", "treated"):
+        shares, n = effects[f"p_{end}"], effects[f"n_{end}"].to_numpy(dtype=float, na_value=np.nan)
+        lengths = shares.map(lambda p: 0 if p is None else len(p)).to_numpy(dtype=int)
+        for k in np.unique(lengths):
+            rows = lengths == k
+            if k == 0:
+                simple[rows] = np.nan
+                continue
+            p, score = np.array(shares[rows].tolist(), dtype=float), np.linspace(0, 1, k)
+            simple[rows] += (p @ score**2 - (p @ score) ** 2) / n[rows]
+    known = simple > ALMOST_ZERO
+    return effects["std_error"].to_numpy(dtype=float)[known] ** 2 / simple[known]
 
 
 def write_checks(found: Sequence[Check], path: Path) -> None:

@@ -14,6 +14,8 @@ import pandas as pd
 
 from causal import examples
 from causal.codes import code_key
+from causal.columns import column_keys
+from causal.design import Design, declared_design, design_ids
 from causal.errors import InputError
 from causal.study import ConstantCountry, Study
 
@@ -45,6 +47,8 @@ class Survey:
         SHA-256 of what was read.
     without_country : int
         Respondents left out because their country is missing.
+    design : Design, optional
+        Strata and PSUs, or None where neither is declared: every respondent was drawn alone.
     """
 
     study: Study
@@ -55,6 +59,7 @@ class Survey:
     weight: np.ndarray | None
     data_hash: str
     without_country: int
+    design: Design | None = None
 
     @property
     def respondents(self) -> int:
@@ -82,7 +87,6 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
         The source cannot be read, lacks a column, or holds codes that the study does not know; all
         problems of the data come in one message.
     """
-    _refuse_design(study)
     columns = _columns(study)
     frame = _read_source(study, columns) if data is None else data
     absent = [name for name in columns if name not in frame.columns]
@@ -93,22 +97,14 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
     return _encode(study, frame[columns])
 
 
-def _refuse_design(study: Study) -> None:
-    for key in ("strata", "psu"):
-        if getattr(study.survey, key):
-            raise InputError(
-                f"survey.{key} is declared, but the cell estimator does not use strata and clusters yet and its "
-                f"intervals would be too narrow; remove survey.{key} only if you accept that"
-            )
-
-
 def _columns(study: Study) -> list[str]:
     """Return the columns that the study needs, each once."""
     source = study.survey
     wanted = [] if isinstance(source.country, ConstantCountry) else [source.country]
     wanted += [attribute.column or name for name, attribute in study.attributes.items()]
     wanted += [question.column or name for name, question in study.questions.items()]
-    return list(dict.fromkeys([*wanted, *([source.weight] if source.weight else [])]))
+    wanted += [column for column in (source.weight, source.strata, source.psu) if column]
+    return list(dict.fromkeys(wanted))
 
 
 def _read_source(study: Study, columns: Sequence[str]) -> pd.DataFrame:
@@ -215,6 +211,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
                 "remove the question or correct its codes"
             )
     weight = _weights(study, frame, problems)
+    ids = design_ids(study.survey, frame, everywhere, problems)
     if problems:
         raise InputError("\n".join(["the survey does not fit the study:", *problems]))
     countries, country = _countries(study, frame, everywhere)
@@ -230,20 +227,14 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         None if weight is None else weight[kept],
         _hash(frame),
         int((~kept).sum()),
+        declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
     )
-
-
-def _keys(column: pd.Series) -> tuple[np.ndarray, list[str | None]]:
-    """Return each row's index into the distinct values, and the code key of each (None = missing)."""
-    positions, values = pd.factorize(column.to_numpy(dtype=object), use_na_sentinel=True)
-    keys: list[str | None] = [code_key(value) or None for value in values]
-    return np.where(positions < 0, len(keys), positions), [*keys, None]
 
 
 def _indices(
     column: pd.Series, codes: Mapping[str, int], missing: set[str], what: str, kind: str, problems: list[str]
 ) -> np.ndarray:
-    positions, keys = _keys(column)
+    positions, keys = column_keys(column)
     counts = np.bincount(positions, minlength=len(keys))
     unknown = [i for i, key in enumerate(keys) if key is not None and key not in codes and key not in missing]
     if unknown:
@@ -265,7 +256,7 @@ def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tu
     declared = study.survey.country
     if isinstance(declared, ConstantCountry):
         return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
-    positions, keys = _keys(frame[declared])
+    positions, keys = column_keys(frame[declared])
     held = sorted({key for key in keys if key is not None and key not in missing})
     named = {code_key(code) for code in study.survey.countries}
     if named and (extra := [key for key in held if key not in named]):
@@ -293,7 +284,7 @@ def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarr
 def _hash(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for name in frame.columns:
-        positions, keys = _keys(frame[name])
+        positions, keys = column_keys(frame[name])
         digest.update(repr((name, keys)).encode())
         digest.update(np.ascontiguousarray(positions, dtype=np.int64).tobytes())
     return digest.hexdigest()

@@ -235,3 +235,42 @@ def test_a_failing_report_is_exit_1_and_leaves_the_tables(
     assert main(arguments(study_folder)) == 1
     assert "the report is not" in capsys.readouterr().err
     assert {path.name for path in (study_folder / "run").iterdir()} == WRITTEN
+
+
+@pytest.fixture
+def designed_folder(study_folder: Path) -> Path:
+    """The small study with eight PSUs in three strata of each country, the last of which has one PSU."""
+    path = study_folder / "survey.csv"
+    people = pd.read_csv(path, dtype=str, keep_default_na=False)
+    people["village_no"] = [str(i % 8) for i in range(len(people))]
+    people["region"] = people["village_no"].map(lambda psu: "south" if psu == "7" else "east" if psu < "3" else "west")
+    people.to_csv(path, index=False)
+    return study_folder
+
+
+DESIGN = ["--set", "survey.strata=region", "--set", "survey.psu=village_no"]
+
+
+def test_strata_and_psus_reach_the_tables_and_the_checks(designed_folder: Path, no_report: list[list[str]]) -> None:
+    study, run = str(designed_folder / "study.yaml"), designed_folder / "run"
+    assert main([study, "--out", str(run)]) == 0
+    plain = read_effects(run / "survey_effects.parquet")
+    assert main([study, "--out", str(run), *DESIGN]) == 0
+    table = read_effects(run / "survey_effects.parquet")
+    pd.testing.assert_series_equal(table["shift"], plain["shift"])
+    known = table["std_error"].notna()
+    assert (table["std_error"] != plain["std_error"])[known].mean() > 0.9
+    check = {item["name"]: item for item in json.loads((run / "checks.json").read_text())}["design"]
+    assert (check["verdict"], check["statistic"]) == ("warn", 2)  # one lonely stratum in each country
+    assert "16 PSUs in 6 strata; 2 strata with one PSU" in check["meaning"]
+
+
+def test_bad_design_is_exit_2_with_advice(
+    designed_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, run = str(designed_folder / "study.yaml"), designed_folder / "run"
+    assert main([study, "--out", str(run), "--set", "survey.psu=nation"]) == 2
+    assert "only one PSU in NA, NO" in capsys.readouterr().err
+    assert main([study, "--out", str(run), "--set", "survey.strata=sex"]) == 2
+    assert "survey.strata (column sex)" in capsys.readouterr().err
+    assert not run.exists()

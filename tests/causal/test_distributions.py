@@ -27,17 +27,18 @@ def test_weighted_proportion_and_standard_error_by_hand(one_question: Any) -> No
     table = table_of(study, people)
     assert table["option"].tolist() == [1, 2, 3]
     np.testing.assert_allclose(table["p"], [0.5, 0.25, 0.25])
-    # sum of (w / W)**2 * (1{option} - p)**2 over the four respondents
+    # sum of (w / W)**2 * (1{option} - p)**2 over the four respondents, times N/(N-1)
     first = (1 + 9) / 64 * 0.5**2 + (4 + 4) / 64 * 0.5**2
     second = (1 + 9 + 4) / 64 * 0.25**2 + 4 / 64 * 0.75**2
-    np.testing.assert_allclose(table["std_error"], np.sqrt([first, second, second]))
+    np.testing.assert_allclose(table["std_error"], np.sqrt(np.array([first, second, second]) * 4 / 3))
     assert table["n"].tolist() == [4, 4, 4]
     np.testing.assert_allclose(table["n_eff"], 64 / 18)
 
 
-def test_unweighted_standard_error_is_the_binomial_one(one_question: Any) -> None:
+def test_unweighted_standard_error_is_the_binomial_one_of_the_whole_sample(one_question: Any) -> None:
     table = table_of(one_question(("a",)), pd.DataFrame({"a": [1] * 10, "q": [1] * 3 + [2] * 7}))
-    np.testing.assert_allclose(table["std_error"], [np.sqrt(0.21 / 10), np.sqrt(0.21 / 10), 0], atol=1e-15)
+    # N/(N-1) with the country's 10 respondents, as in R's survey package: sqrt(.3 * .7 / 9)
+    np.testing.assert_allclose(table["std_error"], [np.sqrt(0.21 / 9), np.sqrt(0.21 / 9), 0], atol=1e-15)
     np.testing.assert_allclose(table["n_eff"], 10)
 
 

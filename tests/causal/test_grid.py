@@ -19,7 +19,7 @@ def test_proportions_and_effective_number_by_hand(one_question: Any) -> None:
     people = pd.DataFrame([(0, 1, 1.0), (0, 1, 3.0), (0, 2, 2.0), (0, 3, 2.0)], columns=["a", "q", "w"])
     grid = grid_from_counts(count(read_survey(study, people)), study, ("X",), ("a",))
     np.testing.assert_allclose(grid.p[0, 0, 0], [4 / 8, 2 / 8, 2 / 8])
-    np.testing.assert_allclose(grid.v[0, 0, 0], [10 / 64, 4 / 64, 4 / 64])
+    np.testing.assert_allclose(grid.v[0, 0, 0], np.array([10, 4, 4]) / 64 * 4 / 3)  # N/(N-1)
     assert grid.n[0, 0, 0] == 4
     assert grid.n_eff[0, 0, 0] == pytest.approx(64 / 18)  # (1+3+2+2)**2 / (1+9+4+4)
 

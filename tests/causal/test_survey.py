@@ -190,12 +190,43 @@ def test_weight_that_is_no_positive_number_is_refused(study: Study, respondents:
 
 
 @pytest.mark.parametrize("key", ["strata", "psu"])
-def test_design_columns_are_refused_rather_than_ignored(
-    raw: dict[str, Any], respondents: pd.DataFrame, key: str
+@pytest.mark.parametrize("value", [None, "", "dk"])
+def test_respondent_without_stratum_or_psu_is_refused(
+    raw: dict[str, Any], respondents: pd.DataFrame, key: str, value: object
 ) -> None:
-    raw["survey"][key] = "edu"
-    with pytest.raises(InputError, match=f"survey.{key} is declared"):
+    raw["survey"][key] = "ids"
+    respondents["ids"] = [value, value, *[str(i % 40) for i in range(398)]]
+    with pytest.raises(InputError, match=rf"survey\.{key} \(column ids\): 2 of 400 rows are empty or hold a code"):
         read_survey(Study.from_dict(raw), respondents)
+
+
+def test_one_psu_in_a_country_is_refused(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["survey"] |= {"psu": "ids"}
+    respondents["ids"] = np.where(respondents["nation"] == "NO", 7, np.arange(400) % 9)
+    with pytest.raises(InputError, match=r"survey\.psu: only one PSU in NO; a variance needs two or more"):
+        read_survey(Study.from_dict(raw), respondents)
+
+
+@pytest.mark.parametrize("key", ["strata", "psu"])
+def test_absent_design_column_is_named(raw: dict[str, Any], respondents: pd.DataFrame, key: str) -> None:
+    raw["survey"][key] = "residance"
+    with pytest.raises(InputError, match=r"residance \(did you mean 'residence'\?\)"):
+        read_survey(Study.from_dict(raw), respondents)
+
+
+def test_without_strata_and_psu_there_is_no_design(study: Study, respondents: pd.DataFrame) -> None:
+    assert read_survey(study, respondents).design is None
+
+
+def test_design_follows_the_respondents_who_are_kept(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["survey"] |= {"psu": "ids"}
+    respondents["ids"] = np.arange(400) // 2
+    respondents.loc[:9, "nation"] = None  # five PSUs gone
+    design = read_survey(Study.from_dict(raw), respondents).design
+    assert design is not None
+    assert len(design.psu) == 390
+    nested = respondents.iloc[10:].groupby(["nation", "ids"]).ngroups
+    assert (len(design.stratum), len(design.country), design.psu.max() + 1) == (nested, nested, nested)
 
 
 def test_nobody_with_a_country_is_refused(study: Study, respondents: pd.DataFrame) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from scipy.stats import t as t_quantile
 
-from causal.estimators.cell import Cells, Contrast, contrast
+from causal.estimators.cell import CellDesign, Cells, Contrast, contrast
 
 Z = norm.ppf(0.975)
 
@@ -21,10 +23,18 @@ def cells(counts: np.ndarray | list[int] | list[list[int]]) -> Cells:
     return Cells(p, p / n[:, None], n, n)
 
 
-def compare(reference: Cells, treated: Cells, confidence: float = 0.95) -> Contrast:
+def compare(
+    reference: Cells, treated: Cells, confidence: float = 0.95, covariance: np.ndarray | float = 0.0
+) -> Contrast:
     rows, options = reference.p.shape
     score = np.broadcast_to(np.arange(options) / (options - 1), (rows, options))
-    return contrast(reference, treated, score, np.full(rows, options), confidence)
+    return contrast(reference, treated, score, np.full(rows, options), confidence, covariance)
+
+
+def designed(counts: list[int], variance: float, df: float = np.inf, df_limit: float = np.inf) -> Cells:
+    """A cell of the given answers and design-based variance."""
+    plain = cells(counts)
+    return replace(plain, design=CellDesign(np.array([variance]), np.array([df]), np.array([df_limit])))
 
 
 @pytest.mark.parametrize(
@@ -205,3 +215,81 @@ def test_interval_keeps_its_coverage_with_weights() -> None:
     found = compare(draw(r, 40), draw(t, 40))
     truth = (t - r) @ score
     assert ((found.conf_low <= truth) & (truth <= found.conf_high)).mean() > 0.93 - 0.017
+
+
+MANY = 1e9  # degrees of freedom
+
+
+def test_variance_four_times_as_large_gives_the_interval_of_a_quarter_of_the_respondents() -> None:
+    # two options: without a design the interval is Wilson's at n, so at deff 4 it is Wilson's at n / 4
+    plain = 0.25 / 400
+    found = compare(designed([200, 200], 4 * plain, MANY, MANY), designed([200, 200], 4 * plain, MANY, MANY))
+    quarter = compare(cells([50, 50]), cells([50, 50]))
+    assert found.std_error[0] == pytest.approx(np.sqrt(8 * plain))
+    assert found.conf_high[0] == pytest.approx(quarter.conf_high[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-9, 0.25 / 400])
+def test_small_or_degenerate_design_variance_never_narrows_the_interval(variance: float) -> None:
+    found = compare(designed([200, 200], variance, MANY, MANY), designed([200, 200], variance, MANY, MANY))
+    plain = compare(cells([200, 200]), cells([200, 200]))
+    assert found.std_error[0] == pytest.approx(np.sqrt(2 * variance))
+    assert found.conf_high[0] == pytest.approx(plain.conf_high[0], abs=1e-12)
+
+
+def test_interval_where_all_answer_the_same_in_a_design_is_kishs() -> None:
+    found = compare(designed([10, 0], 0.0, 9, 90), designed([10, 0], 0.0, 9, 90), covariance=np.array([0.0]))
+    plain = compare(cells([10, 0]), cells([10, 0]))
+    assert (found.conf_low[0], found.conf_high[0]) == pytest.approx((plain.conf_low[0], plain.conf_high[0]))
+    assert found.p_value[0] == pytest.approx(1)
+
+
+def test_few_clusters_widen_the_interval_by_students_quantile() -> None:
+    plain = 0.25 / 4000
+    ends = designed([2000, 2000], plain, 4, MANY), designed([2000, 2000], plain, 4, MANY)
+    wide, narrow = compare(*ends), compare(cells([2000, 2000]), cells([2000, 2000]))
+    ratio = t_quantile.ppf(0.975, 8) / t_quantile.ppf(0.975, 2 * 3999)  # Welch: 4 + 4 where variances are equal
+    assert wide.conf_high[0] / narrow.conf_high[0] == pytest.approx(ratio, rel=1e-3)
+    limited = designed([2000, 2000], plain, 4, 5), designed([2000, 2000], plain, 4, 5)
+    ratio = t_quantile.ppf(0.975, 5) / t_quantile.ppf(0.975, 2 * 3999)
+    assert compare(*limited).conf_high[0] / narrow.conf_high[0] == pytest.approx(ratio, rel=1e-3)
+
+
+@pytest.mark.parametrize(("rho", "used"), [(-0.5, -0.5), (0.3, 0.3), (0.8, 0.75), (1.0, 0.75)])
+def test_covariance_enters_standard_error_and_interval(rho: float, used: float) -> None:
+    variance = 4 * 0.25 / 400
+    ends = designed([200, 200], variance, MANY, MANY), designed([200, 200], variance, MANY, MANY)
+    found, apart = compare(*ends, covariance=np.array([rho * variance])), compare(*ends)
+    assert found.std_error[0] == pytest.approx(apart.std_error[0] * np.sqrt(1 - rho))
+    # both half-widths are equal, so the joint one is sqrt(2 - 2 rho) of them instead of sqrt(2); at a design effect
+    # of 4, three quarters of the variance came from the clusters and may be taken back
+    assert found.conf_high[0] == pytest.approx(apart.conf_high[0] * np.sqrt(1 - used), rel=1e-9)
+
+
+@given(COUNTS, st.floats(-1, 1), st.floats(1, 5), st.floats(1, 5))
+def test_p_value_is_below_alpha_where_the_designs_interval_leaves_out_zero(
+    pair: tuple[list[int], list[int]], rho: float, deff_a: float, deff_b: float
+) -> None:
+    assume(sum(pair[0]) and sum(pair[1]))
+    variance = [compare(cells(counts), cells(counts)).std_error[0] ** 2 / 2 for counts in pair]
+    a, b = variance[0] * deff_a, variance[1] * deff_b
+    ends = designed(pair[0], a, 5, 9), designed(pair[1], b, 7, 9)
+    found = compare(*ends, covariance=np.array([rho * np.sqrt(a * b)]))
+    assert -1 - 1e-12 <= found.conf_low[0] <= found.shift[0] + 1e-12
+    assert found.shift[0] - 1e-12 <= found.conf_high[0] <= 1 + 1e-12
+    assume(min(abs(found.conf_low[0]), abs(found.conf_high[0])) > 1e-9)
+    assert (found.p_value[0] < 0.05) == bool(found.conf_low[0] > 0 or found.conf_high[0] < 0)
+
+
+def test_weights_that_go_with_the_answers_widen_beyond_kish() -> None:
+    # two at each option; the heavy ones (weight 3) are the extreme answers 1 and 3 of three options
+    w, score = np.array([3, 3, 1, 1, 3, 3.0]), np.array([0, 0, 0.5, 0.5, 1, 1])
+    share = np.array([6, 2, 6]) / 14
+    squares = np.array([18, 2, 18]) / 14**2
+    kish = 14**2 / 38
+    found = Cells(share[None], squares[None], np.array([6.0]), np.array([kish]))
+    plain = Cells(share[None], share[None] / kish, np.array([6.0]), np.array([kish]))
+    variance = ((w / 14) ** 2 * (score - 0.5) ** 2).sum()
+    assert variance > (share * (np.array([0, 0.5, 1]) - 0.5) ** 2).sum() / kish
+    assert compare(found, found).std_error[0] == pytest.approx(np.sqrt(2 * variance))
+    assert compare(found, found).conf_high[0] > compare(plain, plain).conf_high[0]
