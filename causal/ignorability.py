@@ -78,7 +78,7 @@ def identification_check(effects: pd.DataFrame) -> Check:
 
 def nonresponse_check(survey: Survey) -> Check:
     """Largest share of respondents without an answer to one question; warns above 20%."""
-    missing = (survey.answers == MISSING).mean(axis=0)
+    missing = survey.unanswered
     worst = int(missing.argmax())
     name = list(survey.study.questions)[worst]
     return Check(
@@ -96,7 +96,7 @@ def nonresponse_check(survey: Survey) -> Check:
 
 def attribute_check(survey: Survey) -> Check:
     """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
-    missing = (survey.levels == MISSING).mean(axis=0)
+    missing = survey.unknown
     worst = int(missing.argmax())
     name = list(survey.study.attributes)[worst]
     return Check(
