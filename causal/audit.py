@@ -13,6 +13,7 @@ from causal.cli import run_command, study_parser
 if TYPE_CHECKING:
     import pandas as pd
 
+    from causal.counttable import CountTable
     from causal.ignorability import Check
     from causal.runs import Run
     from causal.study import Study
@@ -32,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def audit(arguments: argparse.Namespace) -> None:
     """Read, count, estimate, check, write; then have the report written by the diagnostics."""
+    from causal.counttable import read_any
     from causal.runs import Run
     from causal.study import Study
-    from causal.survey import read_survey
 
     study = Study.load(arguments.study, arguments.overrides)
     run = Run.for_study(study, arguments.out)
-    survey = read_survey(study)
+    survey = read_any(study)
     if arguments.dry_run:
         _say_plan(survey, run)
         return
@@ -48,7 +49,7 @@ def audit(arguments: argparse.Namespace) -> None:
     _gate(found, arguments.strict)
 
 
-def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
+def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     """Write the survey's two tables and checks to a run folder, unless they are there already.
 
     Returns
@@ -56,7 +57,7 @@ def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     tuple of DataFrame and list of Check
         The effects table and the checks.
     """
-    from causal.counts import count
+    from causal.counttable import counter
     from causal.distributions import distributions_table
     from causal.effects import survey_effects
     from causal.grid import grid_from_counts, subsets
@@ -70,8 +71,8 @@ def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
         table = read_effects(run.survey_effects)
         return table, checks(survey, table)
     run.claim(study)
-    counts = count(survey)
-    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    counts_for = counter(survey)
+    grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
     found = checks(survey, table)
     attributes = list(study.attributes)
@@ -95,7 +96,7 @@ def _write_report(run: Run) -> None:
         raise RunError(f"the tables in {run.path} are written, but the report is not; its own message stands above")
 
 
-def _say_plan(survey: Survey, run: Run) -> None:
+def _say_plan(survey: Survey | CountTable, run: Run) -> None:
     from causal.grid import subsets
 
     study = survey.study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -67,3 +68,13 @@ def indices(
         )
     index = np.array([codes.get(key, MISSING) if key is not None else MISSING for key in keys], dtype=np.int16)
     return index[positions]
+
+
+def frame_hash(frame: pd.DataFrame) -> str:
+    """Return a SHA-256 of a frame's names and codes, the same however a file format stores them."""
+    digest = hashlib.sha256()
+    for name in frame.columns:
+        positions, keys = distinct_keys(frame[name])
+        digest.update(repr((name, keys)).encode())
+        digest.update(np.ascontiguousarray(positions, dtype=np.int64).tobytes())
+    return digest.hexdigest()

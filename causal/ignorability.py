@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from causal.counttable import CountTable
 from causal.files import write_json
+from causal.grid import subsets
+from causal.readers import count_by_column
 from causal.study import Study
-from causal.survey import MISSING, Survey
+from causal.survey import Survey
 
 SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
@@ -29,13 +32,15 @@ class Check:
     advice: str
 
 
-def checks(survey: Survey, effects: pd.DataFrame) -> list[Check]:
+def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects."""
     return [
         support_check(effects, survey.study),
         identification_check(effects),
         nonresponse_check(survey),
         attribute_check(survey),
+        *declared_missing_check(survey),
+        *coverage_check(survey),
     ]
 
 
@@ -76,7 +81,7 @@ def identification_check(effects: pd.DataFrame) -> Check:
     )
 
 
-def nonresponse_check(survey: Survey) -> Check:
+def nonresponse_check(survey: Survey | CountTable) -> Check:
     """Largest share of respondents without an answer to one question; warns above 20%."""
     missing = survey.unanswered
     worst = int(missing.argmax())
@@ -94,7 +99,7 @@ def nonresponse_check(survey: Survey) -> Check:
     )
 
 
-def attribute_check(survey: Survey) -> Check:
+def attribute_check(survey: Survey | CountTable) -> Check:
     """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
     missing = survey.unknown
     worst = int(missing.argmax())
@@ -108,6 +113,44 @@ def attribute_check(survey: Survey) -> Check:
         f"count only where it is not specified. {survey.without_country} respondents without a country are left out.",
         "Nothing to do." if missing[worst] <= NONRESPONSE_SHARE else "Check the attribute's codes and who is missing.",
     )
+
+
+def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
+    """Values that are missing because the file declares their codes so; nothing to say where there are none."""
+    found = survey.declared_missing
+    if not found:
+        return []
+    return [
+        Check(
+            "missing codes of the file",
+            float(sum(found.values())),
+            0.0,
+            "pass",
+            f"The file declares codes missing, and these values were read as no answer: {count_by_column(found)}.",
+            "To keep one as an answer, list its code under the question's options.",
+        )
+    ]
+
+
+def coverage_check(survey: Survey | CountTable) -> list[Check]:
+    """Share of the asked personas that a count table cannot give; nothing to say about respondents."""
+    if not isinstance(survey, CountTable):
+        return []
+    asked = subsets(survey.study)
+    absent = [subset for subset in asked if not survey.holds(subset)]
+    return [
+        Check(
+            "count table",
+            len(absent) / len(asked),
+            0.0,
+            "warn" if absent else "pass",
+            "The source is a count table. It holds no personas that specify "
+            f"{'; '.join(', '.join(subset) for subset in absent)}: their toggles stand as unsupported with n = 0."
+            if absent
+            else "The source is a count table; every granularity asked for can be made from it.",
+            "Ask for the granularities that the table holds." if absent else "Nothing to do.",
+        )
+    ]
 
 
 def write_checks(found: Sequence[Check], path: Path) -> None:

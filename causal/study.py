@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from causal.codes import Code, code_key
 from causal.crosschecks import cross_problems
@@ -71,7 +80,9 @@ def _known_encoding(value: str) -> str:
     try:
         codecs.lookup(value)
     except LookupError as error:
-        raise ValueError(f"unknown encoding {value!r}; known are utf-8, cp1252, latin-1, utf-16 and the like") from error
+        raise ValueError(
+            f"unknown encoding {value!r}; known are utf-8, cp1252, latin-1, utf-16 and the like"
+        ) from error
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.codes import code_key
-from causal.encoding import MISSING, distinct_keys, indices
+from causal.encoding import MISSING, distinct_keys, frame_hash, indices
 from causal.errors import InputError
 from causal.readers import Source, keep_known, read_source
 from causal.study import ConstantCountry, Study
@@ -153,7 +152,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         levels[kept],
         answers[kept],
         None if weight is None else weight[kept],
-        _hash(frame),
+        frame_hash(frame),
         int((~kept).sum()),
     )
 
@@ -179,12 +178,3 @@ def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarr
             "negative or no number; every respondent needs a positive weight, so drop or correct those rows"
         )
     return weight
-
-
-def _hash(frame: pd.DataFrame) -> str:
-    digest = hashlib.sha256()
-    for name in frame.columns:
-        positions, keys = distinct_keys(frame[name])
-        digest.update(repr((name, keys)).encode())
-        digest.update(np.ascontiguousarray(positions, dtype=np.int64).tobytes())
-    return digest.hexdigest()
