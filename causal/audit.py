@@ -22,13 +22,28 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the audit; return its exit code."""
-    parser = study_parser("python -m causal.audit", "Estimate how demographic attributes shift a survey's answers.")
+    parser = study_parser(
+        "python -m causal.audit", "Estimate how demographic attributes shift a survey's answers.", optional=True
+    )
     parser.add_argument("--strict", action="store_true", help="exit 3 if the support or identification check fails")
     parser.add_argument(
         "--dry-run", action="store_true", help="check study and data, say what would be done, write nothing"
     )
+    parser.add_argument(
+        "--inspect", metavar="FILE", help="print what a survey file holds and a study file to start from, nothing else"
+    )
     arguments = parser.parse_args(argv)
-    return run_command(lambda: audit(arguments))
+    if (arguments.study is None) == (arguments.inspect is None):
+        parser.error("give either a STUDY or --inspect FILE")
+    return run_command(lambda: audit(arguments) if arguments.study else inspect(arguments.inspect))
+
+
+def inspect(source: str) -> None:
+    """Print a study file to start from, with what was recognised as comments."""
+    from causal.inspection import inspect_file
+    from causal.starter import starter
+
+    print(starter(inspect_file(source)), end="")
 
 
 def audit(arguments: argparse.Namespace) -> None:

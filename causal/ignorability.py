@@ -147,7 +147,8 @@ def coverage_check(survey: Survey | CountTable) -> list[Check]:
             "The source is a count table. It holds no personas that specify "
             f"{'; '.join(', '.join(subset) for subset in absent)}: their toggles stand as unsupported with n = 0."
             if absent
-            else "The source is a count table; every granularity asked for can be made from it.",
+            else "The source is a count table; every granularity asked for can be made from it. Its respondents are "
+            "those of the question that most people were counted in.",
             "Ask for the granularities that the table holds." if absent else "Nothing to do.",
         )
     ]

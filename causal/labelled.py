@@ -40,11 +40,12 @@ class Labelled:
     def declared(self, column: str, kept: Set[str] = frozenset()) -> np.ndarray:
         """Return where a column holds a code that the file declares missing and ``kept`` does not, shape (rows,)."""
         positions, values = pd.factorize(self.frame[column].to_numpy(dtype=object))
-        ranges = self.ranges.get(column, [])
-        found = [
-            any(_within(value, low, high) for low, high in ranges) and code_key(value) not in kept for value in values
-        ]
+        found = [self.declares_missing(column, value) and code_key(value) not in kept for value in values]
         return np.array([*found, False])[positions]  # position -1: nothing there
+
+    def declares_missing(self, column: str, code: Any) -> bool:
+        """Return whether the file declares a code of a column missing."""
+        return any(_within(code, low, high) for low, high in self.ranges.get(column, []))
 
     def masked(self, kept: Mapping[str, set[str]]) -> Source:
         """Return the codes with the declared missing ones null, except the code keys in ``kept``."""
