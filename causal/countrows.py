@@ -230,7 +230,7 @@ def _lines(frame: pd.DataFrame, which: np.ndarray, message: str, column: str | N
     lines = []
     for i in rows[:SHOWN]:
         value = frame[column].iloc[i] if column else None
-        lines.append(f"  {_label(frame, i)}: {message}" + (f" (given: {value!r})" if column else ""))
+        lines.append(f"  {_label(frame, i)}: {message}" + (f" (given: {value})" if column else ""))
     return [*lines, *([f"  and {len(rows) - SHOWN} more rows like these"] if len(rows) > SHOWN else [])]
 
 

@@ -85,18 +85,21 @@ def test_absent_column_is_named_with_its_neighbour(
         read(raw, path)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("keep", [0, 20, 0.2, 0.6])
+@pytest.mark.parametrize(
+    ("suffix", "keep"),
+    [
+        *((suffix, keep) for suffix in FORMATS for keep in (0.0, 0.001)),  # for text: within the header
+        *((suffix, keep) for suffix in (".sav", ".zsav", ".dta", ".parquet") for keep in (0.2, 0.6)),
+    ],
+)
 def test_empty_and_truncated_files_are_input_errors(
     raw: dict[str, Any], respondents: pd.DataFrame, tmp_path: Path, suffix: str, keep: float
 ) -> None:
     path = tmp_path / f"s{suffix}"
     write(respondents, path)
     content = path.read_bytes()
-    path.write_bytes(content[: int(keep if keep >= 1 else keep * len(content))])
-    if suffix in (".csv", ".tsv") and 0 < keep < 1:
-        pytest.skip("a text file cut in two is a shorter text file")
-    with pytest.raises(InputError, match=r"empty \(0 bytes\)|no readable|no column|more fields"):
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(InputError, match=r"empty \(0 bytes\)|no readable|no column"):
         read(raw, path)
 
 
@@ -106,7 +109,7 @@ def test_a_csv_under_another_name_is_an_input_error(
 ) -> None:
     path = tmp_path / f"s{suffix}"
     respondents.to_csv(path, index=False)
-    with pytest.raises(InputError, match="no readable (SPSS|Stata|Parquet) file"):
+    with pytest.raises(InputError, match=r"no readable (SPSS|Stata|Parquet) file"):
         read(raw, path)
 
 
@@ -131,7 +134,7 @@ def test_a_binary_file_under_another_name_is_recognised(
 def test_a_spreadsheet_named_csv_is_recognised(raw: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     path.write_bytes(b"PK\x03\x04rest")
-    with pytest.raises(InputError, match="spreadsheet or zip archive.*export the table as CSV"):
+    with pytest.raises(InputError, match=r"spreadsheet or zip archive.*export the table as CSV"):
         read(raw, path)
 
 
