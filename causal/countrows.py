@@ -49,6 +49,12 @@ class CountRows:
         """Return the rows where ``which`` holds."""
         return CountRows(*(getattr(self, item.name)[which] for item in fields(self)))
 
+    def patterns(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distinct sets of specified attributes, shape (sets, attributes), and each row's set."""
+        bits = 1 << np.arange(self.specified.shape[1])
+        sets, pattern = np.unique(self.specified @ bits, return_inverse=True)
+        return (sets[:, None] & bits) > 0, pattern.reshape(-1)
+
 
 def read_rows(study: Study, data: pd.DataFrame | None = None) -> tuple[tuple[str, ...], CountRows, str]:
     """Return the countries, the rows and a SHA-256 of the study's count table.

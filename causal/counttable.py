@@ -88,8 +88,7 @@ class CountTable:
     def _chosen(self, attributes: Sequence[str]) -> np.ndarray:
         rows = self.rows
         wanted = np.isin(list(self.study.attributes), list(attributes))
-        patterns, pattern = np.unique(rows.specified, axis=0, return_inverse=True)
-        pattern = pattern.reshape(-1)
+        patterns, pattern = rows.patterns()
         none = len(patterns)
         order = np.argsort(patterns.sum(axis=1), kind="stable")
         rank = np.full(none, none)
@@ -147,15 +146,14 @@ def counter(source: Survey | CountTable) -> Callable[[Sequence[str]], Counts]:
 
 def _held(table: CountTable) -> str:
     names = np.array(list(table.study.attributes))
-    patterns = np.unique(table.rows.specified, axis=0)
+    patterns, _ = table.rows.patterns()
     return "personas that specify " + "; ".join(", ".join(names[pattern]) or "nothing" for pattern in patterns)
 
 
 def _refuse_overlap(table: CountTable) -> None:
     """Refuse coarse rows that count fewer people than the finer rows inside them."""
     rows = table.rows
-    patterns, pattern = np.unique(rows.specified, axis=0, return_inverse=True)
-    pattern = pattern.reshape(-1)
+    patterns, pattern = rows.patterns()
     for i, coarse in enumerate(patterns):
         for j, fine in enumerate(patterns):
             if i != j and (fine >= coarse).all():

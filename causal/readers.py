@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,7 +175,7 @@ def _check_header(path: Path, separator: str, codec: str) -> None:
     with path.open(encoding=codec, newline="") as stream:
         rows = csv.reader(stream, delimiter=separator, skipinitialspace=True)
         names = [name.strip() for name in next((row for row in rows if row), [])]
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(names).items() if name and times > 1):
         raise InputError(
             f"survey file {path} has more than one column named {', '.join(twice)}; names must be distinct"
         )
@@ -206,7 +207,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
 
     try:
         held = pq.read_schema(path).names
-        if twice := sorted({name for name in held if held.count(name) > 1 and (columns is None or name in columns)}):
+        if twice := sorted(name for name, times in Counter(held).items() if times > 1):
             raise InputError(
                 f"survey file {path} has more than one column named {', '.join(twice)}; names must be distinct"
             )

@@ -50,9 +50,12 @@ def starter(found: Inspection) -> str:
     """
     country = _country(found)
     weight = next((c.name for c in found.columns if _WEIGHT.fullmatch(c.name) and c.distinct > LEVELS.stop), None)
-    attributes, others = _attributes(found, {country.name if country else None, weight})
-    taken = {column.name for column in (*attributes, *others)} | {country.name if country else None, weight}
-    questions = _questions(found, taken)
+    fixed = {country.name if country else None, weight}
+    attributes, others = _attributes(found, fixed)
+    questions = _questions(found, fixed | {column.name for column in (*attributes, *others)})
+    if not questions:  # what looks like attributes must be all there is
+        attributes, others = attributes[:1], []
+        questions = _questions(found, fixed | {column.name for column in attributes})
     lines = [
         *(f"# {plain(line)}" for line in describe(found)),
         "# What is marked TODO only you can know; the rest is a guess from names and labels. Look at every line.",
@@ -74,9 +77,10 @@ def _survey(found: Inspection, country: Column | None, weight: str | None) -> It
         yield "  country: {constant: TODO}  # TODO: the country's code, or the name of its column"
     else:
         yield f"  country: {_quoted(country.name)}"
-        if named := {code: country.labels[code] for code in country.rows if country.labels.get(code)}:
+        named = {code: plain(country.labels.get(code, "")) for code in country.rows}
+        if any(named.values()):
             yield "  countries:"
-            yield from (f"    {_quoted(code)}: {_quoted(label)}" for code, label in named.items())
+            yield from (f"    {_quoted(code)}: {_quoted(label)}" for code, label in named.items() if label)
     if weight:
         yield f"  # weight: {_quoted(weight)}  # TODO: remove the first # if this is the survey's weight"
 
@@ -186,11 +190,11 @@ def _attribute_name(column: str) -> str:
 
 
 def _code(key: str) -> str:
-    return key if re.fullmatch(r"-?(0|[1-9][0-9]*)", key) else _quoted(key)
+    return key if re.fullmatch(r"0|-?[1-9][0-9]*", key) else _quoted(key)
 
 
 def _quoted(text: str) -> str:
     """Return text as a YAML scalar in double quotes, plain where nothing can be misread."""
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text) and text.lower() not in ("true", "false", "null", "yes", "no"):
         return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(text, ensure_ascii=False))

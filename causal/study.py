@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from causal import examples
 from causal.codes import Code, code_key
 from causal.crosschecks import cross_problems
 from causal.graph import ANSWER, CausalGraph, find_cycle
@@ -102,7 +103,10 @@ class SurveySource(_Strict):
     @property
     def counted(self) -> bool:
         """Whether the source is a count table: ``counts`` says so, and JSON always is one."""
-        return self.counts is not None or self.source.lower().endswith(".json") or Path(self.source).is_dir()
+        built_in = self.source.startswith(examples.PREFIX)
+        return bool(self.counts) or (
+            not built_in and (self.source.lower().endswith(".json") or Path(self.source).is_dir())
+        )
 
 
 class Level(_Strict):

@@ -88,7 +88,7 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
         problems of the data come in one message.
     """
     _refuse_design(study)
-    if data is None and study.survey.counted:
+    if study.survey.counts or (data is None and study.survey.counted):
         raise InputError("the source is a count table, not respondents; read it with causal.read_count_table")
     columns = _columns(study)
     source = read_source(study, columns) if data is None else Source(data)

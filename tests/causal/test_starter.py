@@ -143,6 +143,19 @@ def test_a_json_count_tables_starter_audits_as_it_is(tmp_path: Path, capsys: pyt
     assert "80 respondents" in capsys.readouterr().out
 
 
+def test_odd_codes_and_labels_survive_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = ["-0", "1e3", "no", "~", "caf\u00e9 \U0001f600", "a\u2028b", 'say "x": #1']
+    frame = pd.DataFrame({"gender": ["*", "&x"] * 7, "q": codes * 2})
+    path = tmp_path / "s.sav"
+    pyreadstat.write_sav(
+        frame, path, column_labels={"q": "- {a: [b"}, variable_value_labels={"q": {"no": "!\U0001f600"}}
+    )
+    question = started(path, capsys).questions["q"]
+    assert set(question.options) == set(codes)
+    assert (question.options["no"], question.text) == ("!\U0001f600", "- {a: [b")
+    assert main([str(tmp_path / "study.yaml"), "--dry-run"]) == 0
+
+
 def test_nothing_to_choose_from_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pd.DataFrame({"id": range(500)}).to_csv(tmp_path / "s.csv", index=False)
     assert main(["--inspect", str(tmp_path / "s.csv")]) == 0
