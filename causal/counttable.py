@@ -51,12 +51,14 @@ class CountTable:
         more. Where there are neither, nothing is known and nothing is returned.
         """
         rows = self.rows.select(self._chosen(attributes) & (self.rows.option != MISSING))
-        keys = np.column_stack([rows.country, rows.levels])
-        cells, inverse = np.unique(keys, axis=0, return_inverse=True)
+        shape = (len(self.countries), *(len(item.levels) + 1 for item in self.study.attributes.values()))
+        persona = np.ravel_multi_index((rows.country, *(rows.levels.T + 1)), shape)  # level -1 takes the first place
+        held, inverse = np.unique(persona, return_inverse=True)
+        country, *levels = np.unravel_index(held, shape)
         options = max(len(question.options) for question in self.study.questions.values())
-        n = np.zeros((len(cells), len(self.study.questions), options))
-        np.add.at(n, (inverse.reshape(-1), rows.question, rows.option), rows.count)
-        return Counts(cells[:, 0], cells[:, 1:], n, n.copy(), n.copy())
+        n = np.zeros((len(held), len(self.study.questions), options))
+        np.add.at(n, (inverse, rows.question, rows.option), rows.count)
+        return Counts(country, np.stack(levels, axis=1) - 1, n, n.copy(), n.copy())
 
     def holds(self, attributes: Sequence[str]) -> bool:
         """Return whether personas with these attributes specified can be made from any row."""

@@ -102,6 +102,19 @@ def test_json_items_give_the_same_too(unweighted: dict[str, Any], respondents: p
     assert_same_results(counted, survey, 1e-9)
 
 
+def test_rounded_proportions_leave_whole_numbers_of_respondents(one_question: Any) -> None:
+    study = one_question(("a", "b"), survey={"counts": SHARES}, effects={"granularity": "all"})
+    shares, sizes = [0.15, 0.25, 0.6], {(0, 0): 295, (0, 1): 606, (1, 0): 516, (1, 1): 871}
+    counts = np.outer(list(sizes.values()), shares)
+    assert counts.sum(axis=0).sum() != 2288  # floats miss it by a hair
+    rows = [("q", a, b, k, share, n) for (a, b), n in sizes.items() for k, share in enumerate(shares, start=1)]
+    frame = pd.DataFrame(rows, columns=["item", "a", "b", "answer", "p", "n"])
+    _, distributions = results(read_count_table(study, frame))
+    everyone = distributions[distributions["granularity"] == 0]
+    assert everyone["n"].tolist() == [2288] * 3
+    np.testing.assert_allclose(everyone["p"], shares, rtol=0, atol=1e-12)
+
+
 def test_read_survey_points_a_count_table_to_its_own_reader(unweighted: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"read it with causal\.read_count_table"):
         read_survey(with_counts(unweighted, COUNTS))
