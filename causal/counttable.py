@@ -65,6 +65,12 @@ class CountTable:
         return bool(self._chosen(attributes).any())
 
     @property
+    def tells_missing(self) -> bool:
+        """Whether any row counts people without an answer or with an unknown level."""
+        unknown = (self.rows.levels == MISSING) & self.rows.specified
+        return bool((self.rows.option == MISSING).any() or unknown.any())
+
+    @property
     def respondents(self) -> int:
         """Respondents of the question that most were counted in: a table tells no more."""
         return round(self._totals().max())

@@ -37,8 +37,7 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
     return [
         support_check(effects, survey.study),
         identification_check(effects),
-        nonresponse_check(survey),
-        attribute_check(survey),
+        *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *coverage_check(survey),
     ]
@@ -138,17 +137,20 @@ def coverage_check(survey: Survey | CountTable) -> list[Check]:
         return []
     asked = subsets(survey.study)
     absent = [subset for subset in asked if not survey.holds(subset)]
+    holds = (
+        f"It holds no personas that specify {'; '.join(', '.join(subset) for subset in absent)}: their toggles stand "
+        "as unsupported with n = 0."
+        if absent
+        else "Every granularity asked for can be made from it."
+    )
+    silent = "" if survey.tells_missing else " It has no rows for missing answers, so nonresponse is not known."
     return [
         Check(
             "count table",
             len(absent) / len(asked),
             0.0,
             "warn" if absent else "pass",
-            "The source is a count table. It holds no personas that specify "
-            f"{'; '.join(', '.join(subset) for subset in absent)}: their toggles stand as unsupported with n = 0."
-            if absent
-            else "The source is a count table; every granularity asked for can be made from it. Its respondents are "
-            "those of the question that most people were counted in.",
+            f"The source is a count table. {holds}{silent}",
             "Ask for the granularities that the table holds." if absent else "Nothing to do.",
         )
     ]

@@ -57,6 +57,11 @@ class Survey:
         return len(self.country)
 
     @property
+    def tells_missing(self) -> bool:
+        """Whether nonresponse can be seen at all: of respondents it always can."""
+        return True
+
+    @property
     def unanswered(self) -> np.ndarray:
         """Share of respondents without an answer, by question."""
         return (self.answers == MISSING).mean(axis=0)

@@ -150,6 +150,17 @@ def test_coarse_personas_leave_finer_toggles_unsupported_with_nobody_in_them(
     assert "gender, education, residence" in check.meaning
 
 
+def test_nonresponse_is_only_told_where_the_table_counts_it(
+    unweighted: dict[str, Any], respondents: pd.DataFrame
+) -> None:
+    known = respondents.dropna(subset="sex")
+    for answered in (False, True):
+        counted = read_count_table(with_counts(unweighted, COUNTS), tabulate(known, PERSONA, answered=answered))
+        found = {check.name: check for check in checks(counted, results(counted)[0])}
+        assert ("item nonresponse" in found) is not answered
+        assert ("nonresponse is not known" in found["count table"].meaning) is answered
+
+
 def test_a_table_without_any_granularity_asked_for_is_refused(
     unweighted: dict[str, Any], respondents: pd.DataFrame
 ) -> None:
