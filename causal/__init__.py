@@ -12,6 +12,8 @@ _HOME = {
     "Study": "causal.study",
     "Survey": "causal.survey",
     "read_survey": "causal.survey",
+    "CountTable": "causal.counttable",
+    "read_count_table": "causal.counttable",
     "count": "causal.counts",
     "distributions_table": "causal.distributions",
     "survey_effects": "causal.effects",

@@ -13,6 +13,7 @@ from causal.cli import run_command, study_parser
 if TYPE_CHECKING:
     import pandas as pd
 
+    from causal.counttable import CountTable
     from causal.ignorability import Check
     from causal.runs import Run
     from causal.study import Study
@@ -21,24 +22,39 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the audit; return its exit code."""
-    parser = study_parser("python -m causal.audit", "Estimate how demographic attributes shift a survey's answers.")
+    parser = study_parser(
+        "python -m causal.audit", "Estimate how demographic attributes shift a survey's answers.", optional=True
+    )
     parser.add_argument("--strict", action="store_true", help="exit 3 if the support or identification check fails")
     parser.add_argument(
         "--dry-run", action="store_true", help="check study and data, say what would be done, write nothing"
     )
+    parser.add_argument(
+        "--inspect", metavar="FILE", help="print what a survey file holds and a study file to start from, nothing else"
+    )
     arguments = parser.parse_args(argv)
-    return run_command(lambda: audit(arguments))
+    if (arguments.study is None) == (arguments.inspect is None):
+        parser.error("give either a STUDY or --inspect FILE")
+    return run_command(lambda: audit(arguments) if arguments.study else inspect(arguments.inspect))
+
+
+def inspect(source: str) -> None:
+    """Print a study file to start from, with what was recognised as comments."""
+    from causal.inspection import inspect_file
+    from causal.starter import starter
+
+    print(starter(inspect_file(source)), end="")
 
 
 def audit(arguments: argparse.Namespace) -> None:
     """Read, count, estimate, check, write; then have the report written by the diagnostics."""
+    from causal.counttable import read_any
     from causal.runs import Run
     from causal.study import Study
-    from causal.survey import read_survey
 
     study = Study.load(arguments.study, arguments.overrides)
     run = Run.for_study(study, arguments.out)
-    survey = read_survey(study)
+    survey = read_any(study)
     if arguments.dry_run:
         _say_plan(survey, run)
         return
@@ -48,7 +64,7 @@ def audit(arguments: argparse.Namespace) -> None:
     _gate(found, arguments.strict)
 
 
-def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
+def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     """Write the survey's two tables and checks to a run folder, unless they are there already.
 
     Returns
@@ -56,7 +72,7 @@ def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     tuple of DataFrame and list of Check
         The effects table and the checks.
     """
-    from causal.counts import count
+    from causal.counttable import counter
     from causal.distributions import distributions_table
     from causal.effects import survey_effects
     from causal.grid import grid_from_counts, subsets
@@ -70,8 +86,8 @@ def audit_survey(survey: Survey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
         table = read_effects(run.survey_effects)
         return table, checks(survey, table)
     run.claim(study)
-    counts = count(survey)
-    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    counts_for = counter(survey)
+    grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
     found = checks(survey, table)
     attributes = list(study.attributes)
@@ -95,7 +111,7 @@ def _write_report(run: Run) -> None:
         raise RunError(f"the tables in {run.path} are written, but the report is not; its own message stands above")
 
 
-def _say_plan(survey: Survey, run: Run) -> None:
+def _say_plan(survey: Survey | CountTable, run: Run) -> None:
     from causal.grid import subsets
 
     study = survey.study

@@ -19,10 +19,10 @@ EXIT_CODES = (
 )
 
 
-def study_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser with the arguments of every command that takes a study."""
+def study_parser(prog: str, description: str, optional: bool = False) -> argparse.ArgumentParser:
+    """Return a parser with the arguments of every command that takes a study, ``optional`` where one can do without."""
     parser = argparse.ArgumentParser(prog=prog, description=description, epilog=EXIT_CODES)
-    parser.add_argument("study", metavar="STUDY", help="the study file (YAML)")
+    parser.add_argument("study", metavar="STUDY", nargs="?" if optional else None, help="the study file (YAML)")
     parser.add_argument("--out", metavar="RUN", help="the run folder (default: runs/<study name>)")
     parser.add_argument(
         "--set",

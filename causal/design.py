@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal.columns import column_keys
+from causal.encoding import distinct_keys
 from causal.errors import InputError
 from causal.study import SurveySource
 
@@ -87,7 +87,7 @@ def design_ids(
     for key, column in (("strata", source.strata), ("psu", source.psu)):
         if column is None:
             continue
-        positions, keys = column_keys(frame[column])
+        positions, keys = distinct_keys(frame[column])
         unknown = np.array([name is None or name in missing for name in keys])[positions]
         if unknown.any():
             problems.append(

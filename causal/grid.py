@@ -65,7 +65,7 @@ def grid_from_counts(counts: Counts, study: Study, countries: Sequence[str], att
         tuple(attributes),
         p.reshape(*shape, *p.shape[1:]),
         v.reshape(*shape, *v.shape[1:]),
-        cells.n.sum(axis=-1).reshape(*shape, -1),
+        np.round(cells.n.sum(axis=-1), 6).reshape(*shape, -1),  # a count table's p * n sum to n but for rounding
         n_eff.reshape(*shape, -1),
         _linearised(counts, cells.w, keep, attributes, shape, scores(study)),
     )

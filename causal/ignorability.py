@@ -10,9 +10,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from causal.counttable import CountTable
 from causal.files import write_json
+from causal.grid import subsets
+from causal.readers import count_by_column
 from causal.study import Study
-from causal.survey import MISSING, Survey
+from causal.survey import Survey
 
 SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
@@ -31,14 +34,15 @@ class Check:
     advice: str
 
 
-def checks(survey: Survey, effects: pd.DataFrame) -> list[Check]:
+def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects."""
     return [
         support_check(effects, survey.study),
         identification_check(effects),
-        nonresponse_check(survey),
-        attribute_check(survey),
-        design_check(survey, effects),
+        *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
+        *declared_missing_check(survey),
+        *coverage_check(survey),
+        *([design_check(survey, effects)] if isinstance(survey, Survey) else []),
     ]
 
 
@@ -79,9 +83,9 @@ def identification_check(effects: pd.DataFrame) -> Check:
     )
 
 
-def nonresponse_check(survey: Survey) -> Check:
+def nonresponse_check(survey: Survey | CountTable) -> Check:
     """Largest share of respondents without an answer to one question; warns above 20%."""
-    missing = (survey.answers == MISSING).mean(axis=0)
+    missing = survey.unanswered
     worst = int(missing.argmax())
     name = list(survey.study.questions)[worst]
     return Check(
@@ -97,9 +101,9 @@ def nonresponse_check(survey: Survey) -> Check:
     )
 
 
-def attribute_check(survey: Survey) -> Check:
+def attribute_check(survey: Survey | CountTable) -> Check:
     """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
-    missing = (survey.levels == MISSING).mean(axis=0)
+    missing = survey.unknown
     worst = int(missing.argmax())
     name = list(survey.study.attributes)[worst]
     return Check(
@@ -168,6 +172,48 @@ def design_effects(effects: pd.DataFrame) -> np.ndarray:
             simple[rows] += (p @ score**2 - (p @ score) ** 2) / n[rows]
     known = simple > ALMOST_ZERO
     return effects["std_error"].to_numpy(dtype=float)[known] ** 2 / simple[known]
+
+
+def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
+    """Values that are missing because the file declares their codes so; nothing to say where there are none."""
+    found = survey.declared_missing
+    if not found:
+        return []
+    return [
+        Check(
+            "missing codes of the file",
+            float(sum(found.values())),
+            0.0,
+            "pass",
+            f"The file declares codes missing, and these values were read as no answer: {count_by_column(found)}.",
+            "To keep one as an answer, list its code under the question's options.",
+        )
+    ]
+
+
+def coverage_check(survey: Survey | CountTable) -> list[Check]:
+    """Share of the asked personas that a count table cannot give; nothing to say about respondents."""
+    if not isinstance(survey, CountTable):
+        return []
+    asked = subsets(survey.study)
+    absent = [subset for subset in asked if not survey.holds(subset)]
+    holds = (
+        f"It holds no personas that specify {'; '.join(', '.join(subset) for subset in absent)}: their toggles stand "
+        "as unsupported with n = 0."
+        if absent
+        else "Every granularity asked for can be made from it."
+    )
+    silent = "" if survey.tells_missing else " It has no rows for missing answers, so nonresponse is not known."
+    return [
+        Check(
+            "count table",
+            len(absent) / len(asked),
+            0.0,
+            "warn" if absent else "pass",
+            f"The source is a count table. {holds}{silent}",
+            "Ask for the granularities that the table holds." if absent else "Nothing to do.",
+        )
+    ]
 
 
 def write_checks(found: Sequence[Check], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from causal import examples
 from causal.codes import Code, code_key
 from causal.crosschecks import cross_problems
 from causal.graph import ANSWER, CausalGraph, find_cycle
@@ -58,16 +61,55 @@ class ConstantCountry(_Strict):
     constant: Text
 
 
+class CountColumns(_Strict):
+    """The columns of a count table: one row per country, persona, question and option.
+
+    Either ``count``, or ``proportion`` with the number ``n`` of those who answered the question in the cell.
+    """
+
+    question: str
+    option: str
+    count: str | None = None
+    proportion: str | None = None
+    n: str | None = None
+
+    @model_validator(mode="after")
+    def _count_or_proportion(self) -> CountColumns:
+        if (self.count is None) == (self.proportion is None) or (self.proportion is None) != (self.n is None):
+            raise ValueError("give either count, or proportion and n (respondents of the cell)")
+        return self
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError as error:
+        raise ValueError(
+            f"unknown encoding {value!r}; known are utf-8, cp1252, latin-1, utf-16 and the like"
+        ) from error
+    return value
+
+
 class SurveySource(_Strict):
-    """Where the respondents come from and how their file is read."""
+    """Where the respondents or their counts come from and how the file is read."""
 
     source: str
     country: str | ConstantCountry
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    counts: CountColumns | None = None
     countries: dict[Text, Text] = Field(default_factory=dict)
     weight: str | None = None
     strata: str | None = None
     psu: str | None = None
     missing: Codes = ()
+
+    @property
+    def counted(self) -> bool:
+        """Whether the source is a count table: ``counts`` says so, and JSON always is one."""
+        built_in = self.source.startswith(examples.PREFIX)
+        return bool(self.counts) or (
+            not built_in and (self.source.lower().endswith(".json") or Path(self.source).is_dir())
+        )
 
 
 class Level(_Strict):

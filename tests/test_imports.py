@@ -73,7 +73,7 @@ audit_survey(read_survey(study, pd.DataFrame({"a": [0, 1] * 20, "q": [1, 2, 2, 1
 def test_a_whole_audit_loads_neither_torch_nor_matplotlib(tmp_path: Path) -> None:
     loaded = loaded_by(AUDIT, str(tmp_path / "run"))
     assert (tmp_path / "run" / "survey_effects.parquet").is_file()
-    assert not loaded & {*HEAVY, "matplotlib", "align", "diagnostics"}
+    assert not loaded & {*HEAVY, "matplotlib", "pyreadstat", "align", "diagnostics"}
 
 
 def imports(path: Path) -> set[str]:

@@ -124,10 +124,20 @@ def test_strict_passes_where_all_is_supported_and_identified(study_folder: Path,
     assert main(arguments(study_folder, "--strict")) == 0
 
 
-def _replace_column(folder: Path, column: str, value: Any) -> None:
+def _replace_column(folder: Path, column: str, value: Any, encoding: str = "utf-8") -> None:
     people = pd.read_csv(folder / "survey.csv", keep_default_na=False)
     people[column] = value
-    people.to_csv(folder / "survey.csv", index=False)
+    people.to_csv(folder / "survey.csv", index=False, encoding=encoding)
+
+
+def _replace_text(folder: Path, old: str, new: str) -> None:
+    path = folder / "survey.csv"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def _as_source(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).write_bytes(content)
+    change(folder, survey={"source": name})
 
 
 def _append_row(folder: Path, row: str) -> None:
@@ -163,6 +173,25 @@ BAD = {
     ),
     "unknown key": (lambda f: change(f, efects={}), "efects: unknown key; did you mean 'effects'?"),
     "granularity 0 alone": (lambda f: change(f, effects={"granularity": [0]}), "no attribute to toggle"),
+    "no table": (lambda f: (f / "survey.csv").write_bytes(b""), "is empty (0 bytes)"),
+    "other encoding": (
+        lambda f: _replace_column(f, "residence", "caf\u00e9", encoding="cp1252"),
+        "say what it is under survey.encoding",
+    ),
+    "column named twice": (
+        lambda f: _replace_text(f, "nation,sex", "nation,edu"),
+        "more than one column named edu",
+    ),
+    "semicolons": (lambda f: _replace_text(f, ",", ";"), "its fields are separated by semicolons"),
+    "mislabelled": (
+        lambda f: _as_source(f, "survey.sav", (f / "survey.csv").read_bytes()),
+        "is no readable SPSS file",
+    ),
+    "truncated": (lambda f: _as_source(f, "survey.dta", b"<stata_dta><header>"), "is no readable Stata file"),
+    "weighted count table": (
+        lambda f: change(f, survey={"counts": {"question": "q", "option": "o", "count": "k"}}),
+        "survey.weight is declared, but the source is a count table",
+    ),
     "missing study": (lambda f: (f / "study.yaml").unlink(), "study.yaml does not exist"),
 }
 
@@ -185,6 +214,29 @@ def test_bad_input_is_one_message_exit_2_and_earlier_results_untouched(
     assert out.out == ""
     assert contents(study_folder) == before
     assert len(no_report) == 1
+
+
+def test_a_count_table_audits_end_to_end(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = pd.read_csv(study_folder / "survey.csv", keep_default_na=False)
+    persona = ["nation", "sex", "edu", "residence"]
+    long = people[people["sex"] != ""].melt(persona, ["trust", "v"], "item", "answer")
+    long = long[long["answer"] != ""]
+    long.groupby([*persona, "item", "answer"]).size().rename("k").reset_index().to_csv(
+        study_folder / "counts.csv", index=False
+    )
+    survey = {"source": "counts.csv", "counts": {"question": "item", "option": "answer", "count": "k"}}
+    raw = YAML(typ="safe").load((study_folder / "study.yaml").read_text())
+    del raw["survey"]["weight"]
+    write_yaml(raw | {"survey": raw["survey"] | survey}, study_folder / "study.yaml")
+    assert main(arguments(study_folder)) == 0
+    table = read_effects(study_folder / "run" / "survey_effects.parquet")
+    assert len(table) == 168
+    everyone = table[(table["attribute"] == "gender") & (table["granularity"] == 1) & (table["question"] == "vote")]
+    asked = people[people["v"] != ""]
+    assert everyone["n_reference"].sum() == (asked["sex"] == "M").sum()
+    assert "pass  count table: " in capsys.readouterr().out
 
 
 def test_bad_arguments_exit_2(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

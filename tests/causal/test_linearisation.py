@@ -181,7 +181,7 @@ def test_respondents_as_psus_equal_no_psus_at_all(one_question: Any) -> None:
 
 def clustered_questions(rng: np.random.Generator, questions: int, psus: int, size: int) -> tuple[Survey, float]:
     """Simulate independent questions on one sample: PSUs with an effect of their own, weights, small cells of b=1."""
-    level = {"levels": {f"l{i}": {"codes": [i], "persona": "p"} for i in (0, 1)}}
+    level = {"levels": {f"l{i}": {"codes": [i], "persona": f"p{i}"} for i in (0, 1)}}
     question = {"text": "?", "options": {k: f"o{k}" for k in range(4)}}
     study = Study.from_dict(
         {

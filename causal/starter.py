@@ -1,0 +1,200 @@
+"""A study file to start from, made from what a survey file holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from causal.crosschecks import RESERVED
+from causal.graph import ANSWER
+from causal.inspection import Column, Inspection, describe, plain
+
+LEVELS = range(2, 9)
+OPTIONS = range(2, 12)
+MOST_ATTRIBUTES = 4
+COUNTRY_NAMES = (
+    *("b_country_alpha", "c_alphan", "cntry", "country", "country_code", "countrycode", "nation", "iso3", "iso"),
+    *("b_country", "cntry_an", "v3"),
+)
+_DEMOGRAPHIC = re.compile(
+    r"(?<![a-z])(sex|gender|female|educ|degree|college|urban|rural|residence|settlement|townsize|marital|married|marit"
+    r"|age|race|ethnic|income|class|region|religious denomination|employ|occup)",
+    re.IGNORECASE,
+)
+_WEIGHT = re.compile(r"(w|wt|wtss\w*|\w*weight\w*|pspwght|wght\w*)", re.IGNORECASE)
+_NO_ANSWER = re.compile(
+    r"don.?t know|\bdk\b|refus|no answer|not applicable|\bn/?a\b|not asked|\bmissing|\binap|can.?t (choose|say)"
+    r"|not available|not ascertained|no response|unknown|\bskip",
+    re.IGNORECASE,
+)
+SHORT = 40
+"""Characters of a variable label up to which its words tell an attribute; a longer one is a question's wording."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The codes of a column that are answers or levels, in order, with their labels; and those that are none."""
+
+    options: dict[str, str]
+    missing: tuple[str, ...]
+
+
+def starter(found: Inspection) -> str:
+    """Return the text of a study file: what was recognised as comments, then the study.
+
+    It loads as it is when the file has at least one column that can be an attribute and one that can be a
+    question. What only the user can know is marked TODO.
+    """
+    country = _country(found)
+    weight = next((c.name for c in found.columns if _WEIGHT.fullmatch(c.name) and c.distinct > LEVELS.stop), None)
+    fixed = {country.name if country else None, weight}
+    attributes, others = _attributes(found, fixed)
+    questions = _questions(found, fixed | {column.name for column in (*attributes, *others)})
+    if not questions:  # what looks like attributes must be all there is
+        attributes, others = attributes[:1], []
+        questions = _questions(found, fixed | {column.name for column in attributes})
+    lines = [
+        *(f"# {plain(line)}" for line in describe(found)),
+        "# What is marked TODO only you can know; the rest is a guess from names and labels. Look at every line.",
+        f"name: {_quoted(re.sub(r'[^A-Za-z0-9_-]+', '_', Path(found.source).stem) or 'study')}",
+        *_survey(found, country, weight),
+        *_attribute_section(attributes, others),
+        *_question_section(questions),
+        "effects: {granularity: [1]}  # TODO: all, full or numbers of attributes specified at once",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _survey(found: Inspection, country: Column | None, weight: str | None) -> Iterator[str]:
+    yield "survey:"
+    yield f"  source: {_quoted(found.source)}"
+    if found.encoding:
+        yield f"  encoding: {found.encoding}  # TODO: a guess"
+    if country is None:
+        yield "  country: {constant: TODO}  # TODO: the country's code, or the name of its column"
+    else:
+        yield f"  country: {_quoted(country.name)}"
+        named = {code: plain(country.labels.get(code, "")) for code in country.rows}
+        if any(named.values()):
+            yield "  countries:"
+            yield from (f"    {_quoted(code)}: {_quoted(label)}" for code, label in named.items() if label)
+    if weight:
+        yield f"  # weight: {_quoted(weight)}  # TODO: remove the first # if this is the survey's weight"
+
+
+def _attribute_section(attributes: list[Column], others: list[Column]) -> Iterator[str]:
+    if others:
+        yield f"# other columns that may be attributes: {plain(', '.join(column.name for column in others))}"
+    if not attributes:
+        yield "attributes: {}  # TODO: no column has 2 to 8 values; bin one, or choose"
+        return
+    yield "attributes:  # TODO: the first level is the reference; codes may be put together"
+    for column in attributes:
+        scale = _scale(column, present=True)
+        yield f"  {_quoted(_attribute_name(column.name))}:"
+        yield f"    column: {_quoted(column.name)}"
+        yield "    levels:"
+        for (code, label), name in zip(scale.options.items(), _distinct(scale.options), strict=True):
+            persona = f'{_quoted(label)}}}  # TODO: as a persona says it, such as "a woman"'
+            yield f"      {_quoted(name)}: {{codes: [{_code(code)}], persona: {persona}"
+        if scale.missing:
+            yield f"    missing: [{', '.join(map(_code, scale.missing))}]"
+
+
+def _question_section(questions: list[Column]) -> Iterator[str]:
+    if not questions:
+        yield "questions: {}  # TODO: no column looks like a question with 2 to 11 ordered options"
+        return
+    yield "questions:  # TODO: keep those whose options have an order, and check it"
+    for column in questions:
+        scale = _scale(column)
+        wording = plain(column.wording or "")
+        yield f"  {_quoted(column.name)}:"
+        yield f"    text: {_quoted(wording or column.name)}" + ("" if wording else "  # TODO: the question's wording")
+        yield "    options:" + ("" if column.labels else "  # TODO: their order, and what the codes mean")
+        for code, label in zip(scale.options, _distinct(scale.options), strict=True):
+            yield f"      {_code(code)}: {_quoted(label)}"
+        if scale.missing:
+            yield f"    missing: [{', '.join(map(_code, scale.missing))}]"
+
+
+def _country(found: Inspection) -> Column | None:
+    named = {column.name.lower(): column for column in found.columns if column.rows}
+    return next((named[name] for name in COUNTRY_NAMES if name in named), None)
+
+
+def _attributes(found: Inspection, taken: set[str | None]) -> tuple[list[Column], list[Column]]:
+    """Return the likely attributes, and further columns that may be some."""
+    free = [c for c in found.columns if c.name not in taken and len(_scale(c, present=True).options) in LEVELS]
+    if found.questions:
+        return free[:MOST_ATTRIBUTES], free[MOST_ATTRIBUTES:]
+    likely = [column for column in free if _is_demographic(column)] or free[:1]
+    return likely[:MOST_ATTRIBUTES], likely[MOST_ATTRIBUTES:]
+
+
+def _is_demographic(column: Column) -> bool:
+    wording = column.wording or ""
+    return bool(_DEMOGRAPHIC.search(column.name) or (len(wording) <= SHORT and _DEMOGRAPHIC.search(wording)))
+
+
+def _questions(found: Inspection, taken: set[str | None]) -> list[Column]:
+    if found.questions:
+        return [column for column in found.questions if len(_scale(column).options) in OPTIONS]
+    labelled = any(column.labels for column in found.columns)
+    return [
+        column
+        for column in found.columns
+        if column.name not in taken
+        and column.rows
+        and len(_scale(column).options) in OPTIONS
+        and set(_scale(column).options) & set(column.rows)
+        and (not labelled or set(_scale(column).options) & set(column.labels))
+    ]
+
+
+def _scale(column: Column, present: bool = False) -> _Scale:
+    """Split a column's codes into answers and missing ones; ``present`` keeps only answers in the data."""
+    codes = sorted({*column.labels, *column.rows}, key=_order)
+    gone = _missing(column, codes)
+    kept = [code for code in codes if code not in gone and (not present or code in column.rows)]
+    labels = {code: plain(column.labels.get(code, "")) or plain(code) or code for code in kept}
+    return _Scale(labels, tuple(code for code in codes if code in gone))
+
+
+def _missing(column: Column, codes: list[str]) -> set[str]:
+    """Return the codes that are no answer: by the file's word, by their label, or negative beside such ones."""
+    gone = {code for code in codes if code in column.declared or _NO_ANSWER.search(column.labels.get(code, ""))}
+    negative = {code for code in codes if _number(code) < 0}
+    return gone | negative if gone & negative else gone
+
+
+def _number(code: str) -> float:
+    return float(code) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", code) else float("inf")
+
+
+def _order(code: str) -> tuple[float, str]:
+    return _number(code), code
+
+
+def _distinct(labels: dict[str, str]) -> list[str]:
+    """Return the labels, with the code behind those that occur twice."""
+    texts = list(labels.values())
+    return [text if texts.count(text) == 1 else f"{text} ({code})" for code, text in labels.items()]
+
+
+def _attribute_name(column: str) -> str:
+    return f"{column}_of_person" if column in RESERVED or column == ANSWER else column
+
+
+def _code(key: str) -> str:
+    return key if re.fullmatch(r"0|-?[1-9][0-9]*", key) else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    """Return text as a YAML scalar in double quotes, plain where nothing can be misread."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text) and text.lower() not in ("true", "false", "null", "yes", "no"):
+        return text
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(text, ensure_ascii=False))
