@@ -10,6 +10,7 @@ import pandas as pd
 
 from causal.errors import InputError
 from causal.study import Study
+from causal.tables import estimated_by
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,14 @@ class Target:
 def targets(study: Study, effects: pd.DataFrame, questions: Sequence[str]) -> list[Target]:
     """Return the targets of the given questions, from the finest granularity in the effects table.
 
+    The targets are the raw effects (``cell``), whether or not pooled ones stand beside them.
+
     Raises
     ------
     InputError
         No toggle of these questions has support.
     """
+    effects = estimated_by(effects)
     finest = effects["granularity"] == effects["granularity"].max()
     rows = effects[finest & effects["supported"] & effects["question"].isin(list(questions))]
     if rows.empty:

@@ -23,7 +23,13 @@ from causal.survey import read_survey
 def effects(supported: list[bool], estimand: str = "total", granularity: int = 1) -> pd.DataFrame:
     n = pd.array([20] * len(supported), dtype="Int64")
     return pd.DataFrame(
-        {"attribute": "a", "granularity": granularity, "estimand": estimand, "supported": supported}
+        {
+            "attribute": "a",
+            "granularity": granularity,
+            "estimator": "cell",
+            "estimand": estimand,
+            "supported": supported,
+        }
     ).assign(n_reference=n, n_treated=n + 5)
 
 
