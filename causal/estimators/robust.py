@@ -10,9 +10,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import norm
 
-_LENGTHS = np.concatenate([np.linspace(1.0, 8.0, 57), np.geomspace(8.25, 60.0, 40)])
+_LENGTHS = np.concatenate([np.linspace(1.0, 8.0, 57), np.geomspace(8.25, 150.0, 50)])
 _MOMENTS = np.geomspace(1e-4, 100.0, 61)
-_KURTOSES = np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 11.0, 16.0, 25.0, 50.0, 150.0, 1e9])
+_KURTOSES = np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 11.0, 16.0, 25.0, 50.0, 150.0, 500.0, 1e9])
 
 
 def critical_value(moment: np.ndarray, kurtosis: np.ndarray, confidence: float) -> np.ndarray:
@@ -50,7 +50,7 @@ def _table(confidence: float) -> np.ndarray:
     table = np.empty(worst.shape[1:])
     for place in np.ndindex(table.shape):
         column = np.log(worst[(slice(None), *place)])
-        table[place] = np.interp(-np.log(1 - confidence), -column, _LENGTHS)
+        table[place] = np.exp(np.interp(-np.log(1 - confidence), -column, np.log(_LENGTHS)))
     return np.maximum.accumulate(table, axis=1)
 
 
@@ -60,9 +60,9 @@ def _worst_non_coverage(length: float) -> np.ndarray:
     A parabola in b**2 that touches the non-coverage at one point and lies above it everywhere bounds its mean;
     the bound is the least over the points of contact (the dual of the linear programme over distributions).
     """
-    at = np.concatenate([[1e-6], np.geomspace(1e-4, 4 * length**2 + 10, 240)])
+    at = _grid(length, 120, 161)
     value, slope = _non_coverage(at, length)
-    t = np.concatenate([[0.0], np.geomspace(1e-4, (3 * length + 10) ** 2, 500)])
+    t = np.concatenate([[0.0], _grid(length, 240, 321)])
     gap = t - at[:, None]
     excess = _non_coverage(t, length)[0] - value[:, None] - gap * slope[:, None]
     excess[excess < 1e-12] = 0.0  # rounding, which a large kurtosis would blow up
@@ -71,7 +71,16 @@ def _worst_non_coverage(length: float) -> np.ndarray:
     off = _MOMENTS[:, None] - at
     fixed = value + off * slope + off**2 * curve
     spread = (_KURTOSES - 1)[None, :, None] * (_MOMENTS**2)[:, None, None] * curve
-    return np.clip((fixed[:, None] + spread).min(axis=-1), 1e-300, 1.0)
+    # Straight lines with the same slopes, lifted until they lie above: they use no kurtosis.
+    lifted = (_non_coverage(t, length)[0] - slope[:, None] * t).max(axis=1) + _MOMENTS[:, None] * slope
+    bound = np.minimum((fixed[:, None] + spread).min(axis=-1), lifted.min(axis=1)[:, None])
+    return np.clip(bound, 1e-300, 1.0)
+
+
+def _grid(length: float, coarse: int, fine: int) -> np.ndarray:
+    """Values of b**2, closest together where b is about the length and non-coverage rises from 0 to 1."""
+    near = np.maximum(length + np.linspace(-6, 6, fine), 1e-3)
+    return np.unique(np.concatenate([np.geomspace(1e-5, (3 * length + 10) ** 2, coarse), near**2]))
 
 
 def _non_coverage(t: np.ndarray, length: float) -> tuple[np.ndarray, np.ndarray]:
