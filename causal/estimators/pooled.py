@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
-from scipy.stats import chi2
 
 from causal.estimators.robust import critical_value
 
@@ -22,18 +21,19 @@ UNIT_RESPONDENTS = 20.0
 """Respondents that the question's average answer variance counts for, beside a toggle's own."""
 _LARGEST = 1.0  # no variance of a shift exceeds 1
 _STEPS = 40
+_GRID = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 160)])  # standard deviations of true shifts
 
 
 @dataclass(frozen=True)
 class Components:
-    """The two variance components of a set of toggles, point estimates and a confidence distribution.
+    """The two variance components of a set of toggles, point estimates and how sure they are.
 
     Attributes
     ----------
     question, context : float
         Paule-Mandel estimates of the variance of mu_g and of u_i.
     question_draws, context_draws : ndarray, shape (DRAWS,)
-        Values as likely as each other, by inverting the chi-squared distribution of Cochran's Q.
+        Values as likely as each other, jointly.
     question_kurtosis, context_kurtosis : float
         E[x**4] / E[x**2]**2 of mu_g and u_i, at least 3, the value of a normal distribution.
     """
@@ -82,11 +82,12 @@ def noise_variance(std_error: np.ndarray, n_eff: np.ndarray, group: np.ndarray) 
 
 
 def components(shift: np.ndarray, noise: np.ndarray, group: np.ndarray) -> Components:
-    """Estimate the variance components by Cochran's Q within questions, then over them.
+    """Estimate the variance components: that of contexts within questions, then that of questions.
 
-    The point estimates set Q to its expectation (Paule and Mandel 1982; DerSimonian and Kacker 2007, Contemporary
-    Clinical Trials 28, 105). The draws set it to quantiles of its chi-squared distribution instead (Viechtbauer
-    2007, Statistics in Medicine 26, 37), so that a component estimated as 0 is not taken to be 0.
+    The point estimates set Cochran's Q to its expectation (Paule and Mandel 1982; DerSimonian and Kacker 2007,
+    Contemporary Clinical Trials 28, 105). The draws are quantiles of the posterior under the restricted normal
+    likelihood and a flat prior on the standard deviation (Gelman 2006, Bayesian Analysis 1, 515), so that a component
+    estimated as 0 is not taken to be 0.
 
     Parameters
     ----------
@@ -98,23 +99,43 @@ def components(shift: np.ndarray, noise: np.ndarray, group: np.ndarray) -> Compo
     groups = int(group.max()) + 1
     within = len(shift) - groups
     at = (np.arange(DRAWS) + 0.5) / DRAWS
-    targets = np.r_[within, chi2.ppf(at, within)] if within else np.zeros(DRAWS + 1)
-    context = _solve(lambda tau: _within(shift, noise, group, tau).q, targets)
-    state = _within(shift, noise, group, context)
-    # A lattice: every draw of one component meets another quantile of the other.
-    targets = np.r_[groups, chi2.ppf(np.roll(at[np.arange(DRAWS) * 7 % DRAWS], 3), groups)]
-    question = _solve(lambda omega: (state.mean**2 / (state.variance + omega[:, None])).sum(axis=1), targets)
-    leverage = (1 / (noise + context[0])) * state.variance[0][group]
-    residual = (shift - state.mean[0][group]) / np.sqrt(np.maximum(1 - leverage, 1e-9))
-    several = leverage < 1 - 1e-6
+    context = _solve(lambda tau: float(_within(shift, noise, group, tau).q[0]), within) if within else 0.0
+    draws = np.zeros(DRAWS)
+    if within:
+        draws = _quantiles(np.array([_likelihood(shift, noise, group, tau) for tau in _GRID**2])[None], at[None])[0]
+    state = _within(shift, noise, group, np.r_[context, draws])
+    mean, variance = state.mean[0], state.variance[0]
+    question = _solve(lambda omega: float((mean**2 / (variance + omega)).sum()), groups)
     return Components(
-        float(question[0]),
-        float(context[0]),
-        question[1:],
-        context[1:],
-        _kurtosis(state.mean[0], state.variance[0], question[0]),
-        _kurtosis(residual[several], noise[several], context[0]),
+        question,
+        context,
+        _question_draws(state, at),
+        draws,
+        _kurtosis(mean, variance, question),
+        _context_kurtosis(shift - mean[group], noise, variance[group], context),
     )
+
+
+def _likelihood(shift: np.ndarray, noise: np.ndarray, group: np.ndarray, context: float) -> float:
+    """Log of the restricted normal likelihood of the context variance, the question means being free."""
+    state = _within(shift, noise, group, context)
+    return float(np.log(state.variance).sum() - np.log(noise + context).sum() - state.q[0]) / 2
+
+
+def _question_draws(state: _Within, at: np.ndarray) -> np.ndarray:
+    """One draw for each draw of the context variance; a lattice, so that each meets another quantile."""
+    total = state.variance[1:, None] + (_GRID**2)[:, None]
+    log = -(np.log(total) + state.mean[1:, None] ** 2 / total).sum(axis=-1) / 2
+    return _quantiles(log, at[np.arange(DRAWS) * 7 % DRAWS][:, None])[:, 0]
+
+
+def _quantiles(log: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Quantiles of variances whose standard deviation has log density ``log`` on the grid, row by row."""
+    density = np.exp(log - log.max(axis=1, keepdims=True))
+    steps = (density[:, 1:] + density[:, :-1]) / 2 * np.diff(_GRID)
+    mass = np.concatenate([np.zeros((len(log), 1)), steps.cumsum(axis=1)], axis=1)
+    mass /= mass[:, -1:]
+    return np.stack([np.interp(where, row, _GRID) ** 2 for where, row in zip(at, mass, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -126,8 +147,8 @@ class _Within:
     variance: np.ndarray
 
 
-def _within(shift: np.ndarray, noise: np.ndarray, group: np.ndarray, context: np.ndarray) -> _Within:
-    weight = 1 / (noise + context[:, None])
+def _within(shift: np.ndarray, noise: np.ndarray, group: np.ndarray, context: np.ndarray | float) -> _Within:
+    weight = 1 / (noise + np.reshape(context, (-1, 1)))
     total = _sums(weight, group)
     mean = _sums(weight * shift, group) / total
     q = (weight * (shift - mean[:, group]) ** 2).sum(axis=1)
@@ -140,15 +161,22 @@ def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(group, row, minlength=groups) for row in values])
 
 
-def _solve(q: Callable[[np.ndarray], np.ndarray], targets: np.ndarray) -> np.ndarray:
-    """Find the variances at which a decreasing ``q`` meets its targets, 0 where it is below them already."""
-    low, high = np.zeros(len(targets)), np.full(len(targets), _LARGEST)
-    start = q(low) > targets
+def _solve(q: Callable[[float], float], target: float) -> float:
+    """Find the variance at which a decreasing ``q`` meets its target, 0 where it is below it already."""
+    low, high = 0.0, _LARGEST
+    if q(low) <= target:
+        return 0.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        above = q(middle) > targets
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.where(start, high, 0.0)
+        low, high = (middle, high) if q(middle) > target else (low, middle)
+    return high
+
+
+def _context_kurtosis(residual: np.ndarray, noise: np.ndarray, mean_variance: np.ndarray, variance: float) -> float:
+    """Kurtosis of the deviations from estimated question means, scaled up by what the means absorb."""
+    left = 1 - mean_variance / (noise + variance)
+    several = left > 1e-6
+    return _kurtosis(residual[several] / np.sqrt(left[several]), noise[several], variance)
 
 
 def _kurtosis(effect: np.ndarray, noise: np.ndarray, variance: float) -> float:

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.stats import norm
 
-_LENGTHS = np.concatenate([np.linspace(1.0, 8.0, 57), np.geomspace(8.25, 150.0, 50)])
+_LENGTHS = np.concatenate([np.linspace(1.0, 6.0, 101), np.geomspace(6.2, 150.0, 50)])
 _MOMENTS = np.geomspace(1e-4, 100.0, 61)
 _KURTOSES = np.array([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 11.0, 16.0, 25.0, 50.0, 150.0, 500.0, 1e9])
 

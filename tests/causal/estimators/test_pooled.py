@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from causal.estimators.pooled import (
     UNIT_RESPONDENTS,
@@ -32,16 +33,42 @@ def test_context_variance_is_paule_and_mandels() -> None:
     assert found.context == pytest.approx(expected, rel=1e-6)
 
 
-def test_confidence_distribution_of_a_component_is_the_q_profile() -> None:
-    # Equal noise: Q = sum (y - mean)**2 / (noise + tau2), so each draw solves it by hand.
-    from scipy.stats import chi2
-
+def test_draws_are_quantiles_of_the_posterior() -> None:
+    # Equal noise v, one question: density of t = sd is (v + t**2)**(-(n - 1) / 2) exp(-S / (2 (v + t**2))) on [0, 1].
     shift = np.array([-0.3, -0.1, 0.05, 0.2, 0.4])
     found = components(shift, np.full(5, 0.01), np.zeros(5, dtype=int))
-    total = ((shift - shift.mean()) ** 2).sum()
-    quantiles = chi2.ppf((np.arange(25) + 0.5) / 25, 4)
-    np.testing.assert_allclose(found.context_draws, np.clip(total / quantiles - 0.01, 0, 1), atol=1e-9)
-    assert found.context == pytest.approx(total / 4 - 0.01)
+    squares = ((shift - shift.mean()) ** 2).sum()
+
+    def density(t: float) -> float:
+        return (0.01 + t**2) ** -2 * np.exp(-squares / (2 * (0.01 + t**2)))
+
+    whole = quad(density, 0, 1)[0]
+    for j in (0, 5, 12, 20, 24):
+        below = quad(density, 0, np.sqrt(found.context_draws[j]))[0] / whole
+        assert below == pytest.approx((j + 0.5) / 25, abs=2e-3)
+    assert found.context == pytest.approx(squares / 4 - 0.01)
+
+
+def test_question_draws_are_quantiles_of_the_posterior() -> None:
+    # One toggle per question, mean 0 known: density (v + t**2)**(-n / 2) exp(-sum(y**2) / (2 (v + t**2))).
+    shift = np.array([-0.3, -0.1, 0.05, 0.2, 0.4])
+    found = components(shift, np.full(5, 0.01), np.arange(5))
+
+    def density(t: float) -> float:
+        return (0.01 + t**2) ** -2.5 * np.exp(-(shift**2).sum() / (2 * (0.01 + t**2)))
+
+    whole = quad(density, 0, 1)[0]
+    below = [quad(density, 0, t)[0] / whole for t in np.sqrt(np.sort(found.question_draws))]
+    np.testing.assert_allclose(below, (np.arange(25) + 0.5) / 25, atol=2e-3)
+
+
+def test_nothing_seen_is_not_nothing_there() -> None:
+    # All shifts 0: the estimates are 0, yet the intervals are not empty.
+    noise, group = np.full(12, 0.01), np.repeat(np.arange(3), 4)
+    found = components(np.zeros(12), noise, group)
+    assert (found.question, found.context) == (0, 0)
+    pooled = posterior(np.zeros(12), noise, group, found, 0.95)
+    assert (pooled.conf_high - pooled.conf_low > 0.05).all()
 
 
 def test_question_variance_by_hand() -> None:
