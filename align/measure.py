@@ -177,9 +177,9 @@ def say_result(run: Run, label: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from causal.tables import read_effects
+    from causal.tables import estimated_by, read_effects
 
-    survey, model = read_effects(run.survey_effects), read_effects(run.model(label) / "effects.parquet")
+    survey, model = estimated_by(read_effects(run.survey_effects)), read_effects(run.model(label) / "effects.parquet")
     shown = Table(title="mean |shift|", title_justify="left")
     for name in ("attribute", label, "survey"):
         shown.add_column(name, justify="left" if name == "attribute" else "right")

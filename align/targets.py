@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.study import Study
+from causal.tables import estimated_by
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class Target:
 def targets(study: Study, effects: pd.DataFrame, questions: Sequence[str]) -> list[Target]:
     """Return the targets of the given questions, from the finest granularity in the effects table.
 
+    The targets are the raw effects (``cell``), whether or not pooled ones stand beside them.
     A question without a supported toggle has no target.
     """
+    effects = estimated_by(effects)
     finest = effects["granularity"] == effects["granularity"].max()
     rows = effects[finest & effects["supported"] & effects["question"].isin(list(questions))]
     order = {name: i for i, name in enumerate(study.questions)}

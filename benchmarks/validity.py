@@ -1,20 +1,30 @@
-"""Coverage of the shift's 95% interval from n=10 upwards, beside the Wald interval, with Monte Carlo error.
+"""Do the intervals cover, and how far off are the estimates? Simulated truth, with Monte Carlo errors.
 
-Prints one row per cell size: the mean, smallest and largest coverage over numbers of options and shapes of the
-two distributions. Run: python benchmarks/validity.py [--replicates 4000]
+The first table has one row per cell size: the mean, smallest and largest coverage of the shift's 95% interval over
+numbers of options and shapes of the two distributions, beside the Wald interval. The second has one row per kind of
+effects, cell size and estimator: coverage over all toggles and over the largest true shifts, bias (positive: too far
+from 0) and RMSE. Every simulated survey is another population. Run: python benchmarks/validity.py [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from causal.counts import count
+from causal.effects import survey_effects
 from causal.estimators.cell import Cells, contrast
+from causal.grid import grid_from_counts, subsets
+from causal.simulate import simulate
+from causal.study import Study
+from causal.survey import read_survey
 
 SIZES = [(10, 10), (10, 100), (10, 1000), (15, 30), (35, 140), (100, 100), (1000, 1000)]
 OPTIONS = (2, 3, 4, 5, 10)
@@ -55,16 +65,12 @@ def covered(
     return float(ours.mean()), float(wald.mean())
 
 
-def main() -> None:
-    """Simulate and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicates", type=int, default=4000)
-    replicates = parser.parse_args().replicates
-    rng = np.random.default_rng(2018)
+def interval_table(replicates: int, rng: np.random.Generator) -> Table:
+    """Return the coverage of the cell interval by cell size."""
     table = Table(title=f"coverage of 95% intervals (Monte Carlo error {np.sqrt(0.95 * 0.05 / replicates):.4f} each)")
     for name in ("n", "ours: mean", "min", "max", "Wald: mean", "min"):
         table.add_column(name, justify="right")
-    for n in track(SIZES, description="simulating"):
+    for n in track(SIZES, description="drawing cells"):
         rates = []
         for k in OPTIONS:
             of = shapes(k)
@@ -74,7 +80,90 @@ def main() -> None:
         ours, wald = np.array(rates).T
         values = (ours.mean(), ours.min(), ours.max(), wald.mean(), wald.min())
         table.add_row(f"{n[0]} and {n[1]}", *(f"{value:.3f}" for value in values))
-    Console().print(table)
+    return table
+
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "normal": {},
+    "normal, alike": {"country_sd": 0.0, "context_sd": 0.0},
+    "normal, unlike": {"country_sd": 0.3, "context_sd": 0.3},
+    "normal, weighted": {"selection": 0.7},
+    "heavy tails": {"family": "heavy"},
+    "few large": {"family": "few"},
+    "few large, unlike": {"family": "few", "country_sd": 0.3, "context_sd": 0.3},
+}
+"""Effects differ between questions; "alike" ones not between contexts and countries, "unlike" ones most there."""
+RESPONDENTS = {"below 50": 700, "above 200": 8000}
+"""Respondents per country, in 16 personas, for a median cell of that size."""
+
+
+def one_survey(respondents: int, seed: int, **options: Any) -> pd.DataFrame:
+    """Simulate a survey of 2 countries and 15 questions and return its supported effects with their ``truth``."""
+    made = simulate(respondents, questions=15, granularity="full", seed=seed, **options)
+    sections = made.study.model_dump(exclude_none=True)
+    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", "pooled"]}})
+    survey = read_survey(study, made.data)
+    counts = count(survey)
+    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    table = survey_effects(grids, study, survey.countries)
+    truth = made.effects["shift"].to_numpy()
+    return table.assign(truth=np.concatenate([truth, truth]), survey=seed)[table["supported"]]
+
+
+def scored(table: pd.DataFrame) -> pd.DataFrame:
+    """Return each survey's coverage, coverage of its largest true shifts, bias and squared error."""
+    error = table["shift"] - table["truth"]
+    inside = (table["conf_low"] <= table["truth"]) & (table["truth"] <= table["conf_high"])
+    size = table["truth"].abs()
+    large = size >= size.groupby(table["survey"]).transform(lambda values: values.quantile(0.95))
+    scores = {
+        "coverage": inside.astype(float),
+        "of the largest 5%": inside.where(large).astype(float),
+        "bias": error * np.sign(table["truth"]),
+        "mse": error**2,
+    }
+    return pd.DataFrame(scores).groupby(table["survey"]).mean()
+
+
+def estimator_table(surveys: int) -> Table:
+    """Return coverage, bias and RMSE of each estimator on simulated surveys."""
+    table = Table(title=f"estimators on {surveys} simulated surveys each (Monte Carlo errors in brackets)")
+    for name in ("effects", "median n", "estimator", "coverage", "of the largest 5%", "bias", "RMSE", "to cell's"):
+        table.add_column(name, justify="left" if name in ("effects", "estimator") else "right")
+    for (size, respondents), name in track(
+        list(itertools.product(RESPONDENTS.items(), SCENARIOS)), description="simulating surveys"
+    ):
+        drawn = pd.concat([one_survey(respondents, seed, **SCENARIOS[name]) for seed in range(surveys)])
+        median = drawn[["n_reference", "n_treated"]].to_numpy(dtype=float).min(axis=1)
+        cells = None
+        for estimator, rows in drawn.groupby("estimator", sort=False):
+            found = scored(rows)
+            cells = found["mse"] if cells is None else cells
+            ratio = np.sqrt(found["mse"].mean() / cells.mean())
+            table.add_row(
+                f"{name}", f"{np.median(median):.0f} ({size})", str(estimator), *_cells(found), f"{ratio:.2f}"
+            )
+    return table
+
+
+def _cells(found: pd.DataFrame) -> list[str]:
+    mean, error = found.mean(), found.std() / np.sqrt(len(found))
+    shown = [f"{mean[name]:.3f} ({error[name]:.3f})" for name in ("coverage", "of the largest 5%")]
+    root = np.sqrt(mean["mse"])
+    return [*shown, f"{mean['bias']:+.4f} ({error['bias']:.4f})", f"{root:.4f} ({error['mse'] / (2 * root):.4f})"]
+
+
+def main() -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replicates", type=int, default=4000, help="draws of each pair of cells")
+    parser.add_argument("--surveys", type=int, default=200, help="simulated surveys of each kind")
+    parser.add_argument("--quick", action="store_true", help="1000 draws and 25 surveys, within three minutes")
+    arguments = parser.parse_args()
+    replicates, surveys = (1000, 25) if arguments.quick else (arguments.replicates, arguments.surveys)
+    console = Console(width=140)
+    console.print(interval_table(replicates, np.random.default_rng(2018)))
+    console.print(estimator_table(surveys))
 
 
 if __name__ == "__main__":

@@ -129,10 +129,12 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     from rich.console import Console
     from rich.table import Table
 
+    from causal.tables import estimated_by
+
     shown = Table(title=f"{study.name}: effects of each attribute", title_justify="left")
     for name in ("attribute", "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
         shown.add_column(name, justify="left" if name in ("attribute", "estimand") else "right")
-    for (attribute, estimand), rows in table.groupby(["attribute", "estimand"], sort=False):
+    for (attribute, estimand), rows in estimated_by(table).groupby(["attribute", "estimand"], sort=False):
         known = rows[rows["supported"]]
         strong = (known["q_value"] < 0.05).sum()
         shown.add_row(

@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 
 from causal.estimators import cell
 from causal.grid import Grid, option_counts, scores
+from causal.pooling import pooled_rows
 from causal.study import Study
 
 ROUNDING = 1e-9
@@ -32,7 +33,7 @@ class _Toggles:
 
 
 def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
-    """Estimate every toggle of a survey with the ``cell`` estimator.
+    """Estimate every toggle of a survey with the ``cell`` estimator, and with ``pooled`` if the study asks for it.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     -------
     DataFrame
         The effects table. Unsupported toggles stay in it, marked, without a q-value; Benjamini-Hochberg
-        runs over all supported ones.
+        runs over all supported ones. The ``pooled`` rows, if any, follow the ``cell`` rows in the same order.
     """
     table = _table(grids, study, countries, "cell", study.causal_graph.estimand)
     enough = study.effects.support
@@ -57,7 +58,7 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     tested = table["supported"] & table["p_value"].notna()
     if tested.any():
         table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
-    return table
+    return pd.concat([table, pooled_rows(table, study)], ignore_index=True) if study.effects.pools else table
 
 
 def model_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:

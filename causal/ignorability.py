@@ -13,13 +13,16 @@ import pandas as pd
 from causal.counttable import CountTable
 from causal.files import write_json
 from causal.grid import subsets
+from causal.pooling import fits
 from causal.readers import count_by_column
 from causal.study import Study
 from causal.survey import Survey
+from causal.tables import estimated_by
 
 SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
 ALMOST_ZERO = 1e-12
+POOLED_TOGGLES = 20
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,17 @@ class Check:
 
 
 def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
-    """Run every check on a survey and its effects."""
-    return [
-        support_check(effects, survey.study),
-        identification_check(effects),
+    """Run every check on a survey and its effects; pooled rows count in none but their own."""
+    raw = estimated_by(effects)
+    found = [
+        support_check(raw, survey.study),
+        identification_check(raw),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *coverage_check(survey),
-        *([design_check(survey, effects)] if isinstance(survey, Survey) else []),
+        *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
     ]
+    return [*found, pooled_check(raw, survey.study)] if survey.study.effects.pools else found
 
 
 def support_check(effects: pd.DataFrame, study: Study) -> Check:
@@ -214,6 +219,33 @@ def coverage_check(survey: Survey | CountTable) -> list[Check]:
             "Ask for the granularities that the table holds." if absent else "Nothing to do.",
         )
     ]
+
+
+def pooled_check(effects: pd.DataFrame, study: Study) -> Check:
+    """Variance components behind the pooled estimates; warns if one rests on fewer than 20 toggles."""
+    found = list(fits(effects, study))
+    fewest = min((len(fit.place) for fit in found), default=0)
+    finest = max((fit.granularity for fit in found), default=0)
+    named = "; ".join(
+        f"{fit.attribute} ({fit.treated}) {fit.components.question**0.5:.3f} and {fit.components.context**0.5:.3f}"
+        for fit in found
+        if fit.granularity == finest
+    )
+    enough = fewest >= POOLED_TOGGLES
+    return Check(
+        "pooled variance components",
+        float(fewest),
+        float(POOLED_TOGGLES),
+        "pass" if enough else "warn",
+        f"Standard deviation of true shifts between questions, and between countries and contexts of one question, "
+        f"at G={finest}: {named}. The smaller the second against a toggle's noise, the more of its pooled value is "
+        f"its question's mean. The smallest set pooled has {fewest} toggles."
+        if found
+        else "No toggle has support, so nothing was pooled.",
+        "Nothing to do."
+        if enough
+        else "With so few toggles these are guesses: read the cell rows, or add questions or contexts.",
+    )
 
 
 def write_checks(found: Sequence[Check], path: Path) -> None:

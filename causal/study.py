@@ -161,15 +161,30 @@ class Question(_Strict):
         return self
 
 
+def _estimators(value: object) -> object:
+    """Accept ``cell`` or a list that begins with it; a list of one is the same as the word."""
+    asked = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    if asked not in (["cell"], ["cell", "pooled"]):
+        raise ValueError(
+            f"give cell, or [cell, pooled] for the pooled estimates beside the cells' own (given: {value!r})"
+        )
+    return "cell" if asked == ["cell"] else tuple(asked)
+
+
 class EffectsSettings(_Strict):
     """How effects are estimated."""
 
-    estimator: Literal["cell"] = "cell"
+    estimator: Annotated[Literal["cell"] | tuple[Literal["cell", "pooled"], ...], BeforeValidator(_estimators)] = "cell"
     support: int = Field(default=10, ge=1)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     granularity: Annotated[
         tuple[Literal["full", "all"] | StrictInt, ...], BeforeValidator(_as_list), Field(min_length=1)
     ] = ("full",)
+
+    @property
+    def pools(self) -> bool:
+        """Whether pooled estimates are asked for, beside the cells' own."""
+        return "pooled" in self.estimator
 
 
 class GraphSettings(_Strict):

@@ -50,6 +50,11 @@ def effects_schema(attributes: Sequence[str]) -> pa.Schema:
     return _schema("effects", attributes, fields)
 
 
+def estimated_by(effects: pd.DataFrame, estimator: str = "cell") -> pd.DataFrame:
+    """Return an effects table's rows of one estimator, numbered from 0."""
+    return effects[effects["estimator"] == estimator].reset_index(drop=True)
+
+
 def _schema(kind: str, attributes: Sequence[str], fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
     meta = {"table": kind, "version": VERSION, "attributes": list(attributes)}
     return pa.schema(fields, metadata={_META: json.dumps(meta).encode()})

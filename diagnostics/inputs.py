@@ -14,7 +14,7 @@ from causal.errors import InputError
 from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
-from causal.tables import read_distributions, read_effects
+from causal.tables import estimated_by, read_distributions, read_effects
 from diagnostics.alignment import cells, matching_rows
 
 
@@ -49,7 +49,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything the report is made from; ``models`` begins with the one that stands for "before"."""
+    """Everything the report is made from; ``models`` begins with the one that stands for "before".
+
+    ``effects`` are the survey's raw ones (``cell``); pooled ones, if any, are not diagnosed.
+    """
 
     run: Run
     study: Study
@@ -97,7 +100,7 @@ def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: boo
         raise InputError(f"{run.study_path} is missing; run python -m causal.audit STUDY --out {path} again")
     study = Study.load(run.study_path)
     run.require_survey(study)
-    survey = read_distributions(run.survey_distributions), read_effects(run.survey_effects)
+    survey = read_distributions(run.survey_distributions), estimated_by(read_effects(run.survey_effects))
     models, left_out = [], {}
     for label in _labels(run, compare):
         try:

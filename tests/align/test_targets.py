@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from align.targets import targets
 from causal.tables import read_distributions, read_effects
@@ -34,3 +35,11 @@ def test_unsupported_toggles_are_no_targets(study, run):
     assert targets(study, none, ["trust"]) == []
     some = effects.assign(supported=(effects["attribute"] == "gender") & (effects["country"] == "NO"))
     assert [len(t.reference) for t in targets(study, some, ["trust"])] == [2]
+
+
+def test_pooled_effects_are_no_targets(study, run):
+    effects = read_effects(run.survey_effects)
+    both = pd.concat([effects, effects.assign(estimator="pooled", p_treated=effects["p_reference"])])
+    for raw, with_pooled in zip(targets(study, effects, ["trust"]), targets(study, both, ["trust"]), strict=True):
+        np.testing.assert_array_equal(with_pooled.p_treated, raw.p_treated)
+        np.testing.assert_array_equal(with_pooled.treated, raw.treated)

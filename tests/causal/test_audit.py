@@ -326,3 +326,20 @@ def test_bad_design_is_exit_2_with_advice(
     assert main([study, "--out", str(run), "--set", "survey.strata=sex"]) == 2
     assert "survey.strata (column sex)" in capsys.readouterr().err
     assert not run.exists()
+
+
+def test_pooled_estimates_are_written_beside_the_raw_ones_and_counted_once(
+    study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(study_folder)) == 0
+    plain = capsys.readouterr().out.splitlines()
+    for _ in range(2):  # the second time from the files
+        assert main(arguments(study_folder, "--set", "effects.estimator=[cell, pooled]")) == 0
+        pooled = capsys.readouterr().out.splitlines()
+        assert [line for line in pooled if "pooled variance components" not in line] == plain
+        assert len(pooled) == len(plain) + 1
+    table = read_effects(study_folder / "run" / "survey_effects.parquet")
+    assert table["estimator"].value_counts().to_dict() == {"cell": 168, "pooled": 168}
+    written = json.loads((study_folder / "run" / "checks.json").read_text())
+    assert written[-1]["name"] == "pooled variance components"
+    assert "between questions" in written[-1]["meaning"]

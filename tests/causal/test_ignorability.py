@@ -25,7 +25,15 @@ from causal.survey import read_survey
 
 def effects(supported: list[bool], estimand: str = "total", granularity: int = 1) -> pd.DataFrame:
     n = pd.array([20] * len(supported), dtype="Int64")
-    table = pd.DataFrame({"attribute": "a", "granularity": granularity, "estimand": estimand, "supported": supported})
+    table = pd.DataFrame(
+        {
+            "attribute": "a",
+            "granularity": granularity,
+            "estimator": "cell",
+            "estimand": estimand,
+            "supported": supported,
+        }
+    )
     shares = [[[0.5, 0.5]] * len(supported), [[0.2, 0.8]] * len(supported)]
     return table.assign(n_reference=n, n_treated=n + 5, std_error=0.2, p_reference=shares[0], p_treated=shares[1])
 

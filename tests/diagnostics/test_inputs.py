@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from causal.errors import InputError
 from causal.runs import Run
 from causal.study import Study
 from causal.tables import effects_schema, read_effects, write_table
+from diagnostics.diagnosis import diagnose
 from diagnostics.inputs import load_inputs
 
 
@@ -98,3 +100,18 @@ def test_without_training_the_study_s_held_out_questions_count(tmp_path: Path, t
     assert load_inputs(str(run.path)).splits == {}
     toy.add_label(run, study, "base", toy.shrunk)
     assert load_inputs(str(run.path)).splits["q1"] == "held_out"
+
+
+def test_pooled_effects_change_nothing_in_the_report(tmp_path: Path, toy: SimpleNamespace) -> None:
+    shown = []
+    for name, effects in (("cell", {}), ("pooled", {"estimator": ["cell", "pooled"]})):
+        study = Study.from_dict(toy.raw(effects={"granularity": "all"} | effects))
+        run = toy.make_run(tmp_path / name, study)
+        toy.add_label(run, study, "base", toy.shrunk)
+        assert set(read_effects(run.survey_effects)["estimator"]) == {"cell", name}
+        inputs = load_inputs(str(run.path))
+        shown.append((inputs.effects, diagnose(inputs).toggles, [check.name for check in inputs.checks]))
+    (cell, classes, checks), (cell_again, classes_again, more) = shown
+    pd.testing.assert_frame_equal(cell, cell_again)
+    pd.testing.assert_frame_equal(classes, classes_again)
+    assert more == [*checks, "pooled variance components"]
