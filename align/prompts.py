@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from causal.errors import InputError
-from causal.study import Question, Study
+from causal.sections import Question
+from causal.study import Study
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

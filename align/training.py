@@ -16,7 +16,7 @@ from align.scoring import option_logprobs
 from align.targets import Target
 from causal.errors import RunError
 from causal.files import replace_file, write_text
-from causal.study import FitSettings
+from causal.sections import FitSettings
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from causal.errors import InputError
-from causal.study import CountColumns
+from causal.sections import CountColumns
 
 JSON_COLUMNS = CountColumns(question="question_id", option="option", proportion="p_real", n="sample_count")
 KEYS = ("question_id", "options", "demographics", "p_real", "sample_count")

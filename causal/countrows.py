@@ -14,7 +14,8 @@ from causal.countjson import JSON_COLUMNS, read_json_counts
 from causal.encoding import MISSING, distinct_keys, frame_hash, indices
 from causal.errors import InputError
 from causal.readers import checked_path, keep_known, read_plain
-from causal.study import ConstantCountry, CountColumns, Study
+from causal.sections import ConstantCountry, CountColumns
+from causal.study import Study
 
 TABLES = (".csv", ".tsv", ".parquet", ".json")
 TOLERANCE = 1e-3

@@ -9,7 +9,7 @@ import pandas as pd
 
 from causal.encoding import distinct_keys
 from causal.errors import InputError
-from causal.study import SurveySource
+from causal.sections import SurveySource
 
 
 @dataclass(frozen=True)

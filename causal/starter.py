@@ -46,7 +46,7 @@ def starter(found: Inspection) -> str:
     """Return the text of a study file: what was recognised as comments, then the study.
 
     It loads as it is when the file has at least one column that can be an attribute and one that can be a
-    question. What only the user can know is marked TODO.
+    question. What only the user can know is marked FILL-IN.
     """
     country = _country(found)
     weight = next((c.name for c in found.columns if _WEIGHT.fullmatch(c.name) and c.distinct > LEVELS.stop), None)
@@ -58,12 +58,12 @@ def starter(found: Inspection) -> str:
         questions = _questions(found, fixed | {column.name for column in attributes})
     lines = [
         *(f"# {plain(line)}" for line in describe(found)),
-        "# What is marked TODO only you can know; the rest is a guess from names and labels. Look at every line.",
+        "# What is marked FILL-IN only you can know; the rest is a guess from names and labels. Look at every line.",
         f"name: {_quoted(re.sub(r'[^A-Za-z0-9_-]+', '_', Path(found.source).stem) or 'study')}",
         *_survey(found, country, weight),
         *_attribute_section(attributes, others),
         *_question_section(questions),
-        "effects: {granularity: [1]}  # TODO: all, full or numbers of attributes specified at once",
+        "effects: {granularity: [1]}  # FILL-IN: all, full or numbers of attributes specified at once",
     ]
     return "\n".join(lines) + "\n"
 
@@ -72,9 +72,9 @@ def _survey(found: Inspection, country: Column | None, weight: str | None) -> It
     yield "survey:"
     yield f"  source: {_quoted(found.source)}"
     if found.encoding:
-        yield f"  encoding: {found.encoding}  # TODO: a guess"
+        yield f"  encoding: {found.encoding}  # FILL-IN: a guess"
     if country is None:
-        yield "  country: {constant: TODO}  # TODO: the country's code, or the name of its column"
+        yield "  country: {constant: FILL-IN}  # FILL-IN: the country's code, or the name of its column"
     else:
         yield f"  country: {_quoted(country.name)}"
         named = {code: plain(country.labels.get(code, "")) for code in country.rows}
@@ -82,23 +82,23 @@ def _survey(found: Inspection, country: Column | None, weight: str | None) -> It
             yield "  countries:"
             yield from (f"    {_quoted(code)}: {_quoted(label)}" for code, label in named.items() if label)
     if weight:
-        yield f"  # weight: {_quoted(weight)}  # TODO: remove the first # if this is the survey's weight"
+        yield f"  # weight: {_quoted(weight)}  # FILL-IN: remove the first # if this is the survey's weight"
 
 
 def _attribute_section(attributes: list[Column], others: list[Column]) -> Iterator[str]:
     if others:
         yield f"# other columns that may be attributes: {plain(', '.join(column.name for column in others))}"
     if not attributes:
-        yield "attributes: {}  # TODO: no column has 2 to 8 values; bin one, or choose"
+        yield "attributes: {}  # FILL-IN: no column has 2 to 8 values; bin one, or choose"
         return
-    yield "attributes:  # TODO: the first level is the reference; codes may be put together"
+    yield "attributes:  # FILL-IN: the first level is the reference; codes may be put together"
     for column in attributes:
         scale = _scale(column, present=True)
         yield f"  {_quoted(_attribute_name(column.name))}:"
         yield f"    column: {_quoted(column.name)}"
         yield "    levels:"
         for (code, label), name in zip(scale.options.items(), _distinct(scale.options), strict=True):
-            persona = f'{_quoted(label)}}}  # TODO: as a persona says it, such as "a woman"'
+            persona = f'{_quoted(label)}}}  # FILL-IN: as a persona says it, such as "a woman"'
             yield f"      {_quoted(name)}: {{codes: [{_code(code)}], persona: {persona}"
         if scale.missing:
             yield f"    missing: [{', '.join(map(_code, scale.missing))}]"
@@ -106,15 +106,15 @@ def _attribute_section(attributes: list[Column], others: list[Column]) -> Iterat
 
 def _question_section(questions: list[Column]) -> Iterator[str]:
     if not questions:
-        yield "questions: {}  # TODO: no column looks like a question with 2 to 11 ordered options"
+        yield "questions: {}  # FILL-IN: no column looks like a question with 2 to 11 ordered options"
         return
-    yield "questions:  # TODO: keep those whose options have an order, and check it"
+    yield "questions:  # FILL-IN: keep those whose options have an order, and check it"
     for column in questions:
         scale = _scale(column)
         wording = plain(column.wording or "")
         yield f"  {_quoted(column.name)}:"
-        yield f"    text: {_quoted(wording or column.name)}" + ("" if wording else "  # TODO: the question's wording")
-        yield "    options:" + ("" if column.labels else "  # TODO: their order, and what the codes mean")
+        yield f"    text: {_quoted(wording or column.name)}" + ("" if wording else "  # FILL-IN: its wording")
+        yield "    options:" + ("" if column.labels else "  # FILL-IN: their order, and what the codes mean")
         for code, label in zip(scale.options, _distinct(scale.options), strict=True):
             yield f"      {_code(code)}: {_quoted(label)}"
         if scale.missing:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError
 
-from causal import examples
-from causal.codes import Code, code_key
 from causal.crosschecks import cross_problems
-from causal.graph import ANSWER, CausalGraph, find_cycle
+from causal.graph import CausalGraph
+from causal.sections import (
+    Attribute,
+    DiagnosisSettings,
+    EffectsSettings,
+    FitSettings,
+    GraphSettings,
+    ModelSettings,
+    PromptSettings,
+    Question,
+    Strict,
+    SurveySource,
+    Text,
+)
 from causal.yamlfile import (
     Located,
     Problem,
@@ -39,222 +39,7 @@ from causal.yamlfile import (
 )
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str | int | float) else value
-
-
-def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int | float) else value
-
-
-Text = Annotated[str, BeforeValidator(_as_text), StringConstraints(strip_whitespace=True, min_length=1)]
-Codes = Annotated[tuple[Code, ...], BeforeValidator(_as_list)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ConstantCountry(_Strict):
-    """A survey of one country that has no country column."""
-
-    constant: Text
-
-
-class CountColumns(_Strict):
-    """The columns of a count table: one row per country, persona, question and option.
-
-    Either ``count``, or ``proportion`` with the number ``n`` of those who answered the question in the cell.
-    """
-
-    question: str
-    option: str
-    count: str | None = None
-    proportion: str | None = None
-    n: str | None = None
-
-    @model_validator(mode="after")
-    def _count_or_proportion(self) -> CountColumns:
-        if (self.count is None) == (self.proportion is None) or (self.proportion is None) != (self.n is None):
-            raise ValueError("give either count, or proportion and n (respondents of the cell)")
-        return self
-
-
-def _known_encoding(value: str) -> str:
-    try:
-        codecs.lookup(value)
-    except LookupError as error:
-        raise ValueError(
-            f"unknown encoding {value!r}; known are utf-8, cp1252, latin-1, utf-16 and the like"
-        ) from error
-    return value
-
-
-class SurveySource(_Strict):
-    """Where the respondents or their counts come from and how the file is read."""
-
-    source: str
-    country: str | ConstantCountry
-    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
-    counts: CountColumns | None = None
-    countries: dict[Text, Text] = Field(default_factory=dict)
-    weight: str | None = None
-    strata: str | None = None
-    psu: str | None = None
-    missing: Codes = ()
-
-    @property
-    def counted(self) -> bool:
-        """Whether the source is a count table: ``counts`` says so, and JSON always is one."""
-        built_in = self.source.startswith(examples.PREFIX)
-        return bool(self.counts) or (
-            not built_in and (self.source.lower().endswith(".json") or Path(self.source).is_dir())
-        )
-
-
-class Level(_Strict):
-    """One level of an attribute: its codes in the data and the words that put it in a persona."""
-
-    codes: Annotated[Codes, Field(min_length=1)]
-    persona: Text
-
-
-class Attribute(_Strict):
-    """A demographic attribute; its first level is the reference (A=0)."""
-
-    levels: Annotated[dict[Text, Level], Field(min_length=2)]
-    column: str | None = None
-    missing: Codes = ()
-
-    @model_validator(mode="after")
-    def _codes_belong_once(self) -> Attribute:
-        taken: dict[str, str] = {code_key(code): "missing" for code in self.missing}
-        for name, level in self.levels.items():
-            for code in level.codes:
-                if (key := code_key(code)) in taken:
-                    raise ValueError(f"code {key} is in both {taken[key]!r} and {name!r}; give each code once")
-                taken[key] = name
-        said = [level.persona for level in self.levels.values()]
-        if repeated := sorted({words for words in said if said.count(words) > 1}):
-            raise ValueError(f"two levels are said as {', '.join(repeated)}; a model could not tell them apart")
-        return self
-
-
-class Question(_Strict):
-    """A survey item; ``options`` maps each code to its label, in the order of the scale."""
-
-    text: Text
-    options: Annotated[dict[Code, Text], Field(min_length=2)]
-    column: str | None = None
-    topic: Text = "other"
-    missing: Codes = ()
-
-    @model_validator(mode="after")
-    def _options_distinct(self) -> Question:
-        keys = [code_key(code) for code in self.options]
-        labels = [label.strip() for label in self.options.values()]
-        for what, values in (("code", keys), ("label", labels)):
-            if repeated := sorted({value for value in values if values.count(value) > 1}):
-                raise ValueError(f"option {what} {', '.join(repeated)} is given more than once; each must be distinct")
-        if both := sorted(set(keys) & {code_key(code) for code in self.missing}):
-            raise ValueError(f"code {', '.join(both)} is both an option and missing; keep one of the two")
-        return self
-
-
-def _estimators(value: object) -> object:
-    """Accept ``cell`` or a list that begins with it; a list of one is the same as the word."""
-    asked = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
-    if asked not in (["cell"], ["cell", "pooled"]):
-        raise ValueError(
-            f"give cell, or [cell, pooled] for the pooled estimates beside the cells' own (given: {value!r})"
-        )
-    return "cell" if asked == ["cell"] else tuple(asked)
-
-
-class EffectsSettings(_Strict):
-    """How effects are estimated."""
-
-    estimator: Annotated[Literal["cell"] | tuple[Literal["cell", "pooled"], ...], BeforeValidator(_estimators)] = "cell"
-    support: int = Field(default=10, ge=1)
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    granularity: Annotated[
-        tuple[Literal["full", "all"] | StrictInt, ...], BeforeValidator(_as_list), Field(min_length=1)
-    ] = ("full",)
-
-    @property
-    def pools(self) -> bool:
-        """Whether pooled estimates are asked for, beside the cells' own."""
-        return "pooled" in self.estimator
-
-
-class GraphSettings(_Strict):
-    """The declared DAG. Every attribute points at the answer without being told to."""
-
-    edges: tuple[tuple[str, str], ...] = ()
-    latent: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _acyclic(self) -> GraphSettings:
-        if cycle := find_cycle(self.edges):
-            raise ValueError(f"the graph has a cycle: {' -> '.join(cycle)}; a DAG has none, remove one of these edges")
-        if ANSWER in {tail for tail, _ in self.edges}:
-            raise ValueError(f"{ANSWER!r} has an outgoing edge; the answer is the outcome and causes nothing here")
-        return self
-
-
-class ModelSettings(_Strict):
-    """Which language model answers: ``smollm2``, a local folder, or a hub id."""
-
-    name: Text
-
-
-class PromptSettings(_Strict):
-    """How persona and question become a prompt. The layout is part of the model under audit."""
-
-    layout: Literal["question-first", "persona-first"] = "question-first"
-    options: Literal["letters", "labels"] = "letters"
-
-
-class LoraSettings(_Strict):
-    """LoRA as in the paper: r=8, alpha=16, dropout .05."""
-
-    rank: int = Field(default=8, ge=1)
-    alpha: int = Field(default=16, ge=1)
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-
-
-class HeldOut(_Strict):
-    """What training never sees."""
-
-    questions: tuple[str, ...] = ()
-
-
-class FitSettings(_Strict):
-    """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect."""
-
-    epochs: int = Field(default=2, ge=1)
-    schedule: Literal["paper", "anchor", "effect"] = "paper"
-    learning_rate: float = Field(default=2e-5, gt=0)
-    seed: int = Field(default=0, ge=0)
-    lora: LoraSettings = LoraSettings()
-    held_out: HeldOut = HeldOut()
-
-    @model_validator(mode="after")
-    def _two_stages(self) -> FitSettings:
-        if self.schedule == "paper" and self.epochs % 2:
-            raise ValueError(
-                f"schedule paper halves the epochs (anchor, then effect); {self.epochs} is odd, give an even number"
-            )
-        return self
-
-
-class DiagnosisSettings(_Strict):
-    """The threshold below which a model's shift counts as aligned, in units of the shift."""
-
-    tau: float = Field(default=0.05, gt=0, lt=1)
-
-
-class Study(_Strict):
+class Study(Strict):
     """Everything a run needs to know. Build it with `Study.load` or `Study.from_dict`."""
 
     name: Text

@@ -13,7 +13,8 @@ from causal.design import Design, declared_design, design_ids
 from causal.encoding import MISSING, distinct_keys, frame_hash, indices
 from causal.errors import InputError
 from causal.readers import Source, keep_known, read_source
-from causal.study import ConstantCountry, Study
+from causal.sections import ConstantCountry
+from causal.study import Study
 
 
 @dataclass(frozen=True)

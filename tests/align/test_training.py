@@ -11,7 +11,7 @@ from align.fit import fit_inputs, prepare
 from align.models import load_model
 from align.training import Stage, evaluate, stages, train
 from causal.errors import RunError
-from causal.study import FitSettings
+from causal.sections import FitSettings
 
 
 def settings(**changes) -> FitSettings:

@@ -109,9 +109,9 @@ def test_a_file_without_labels_gives_a_starter_with_marks(tmp_path: Path, capsys
     study = started(path, capsys)
     text = (tmp_path / "study.yaml").read_text()
     assert list(study.questions) == ["q1", "life", "less"]
-    assert "country: {constant: TODO}" in text
-    assert "text: q1  # TODO: the question's wording" in text
-    assert "# weight: pspwght  # TODO" in text
+    assert "country: {constant: FILL-IN}" in text
+    assert "text: q1  # FILL-IN: the question's wording" in text
+    assert "# weight: pspwght  # FILL-IN" in text
 
 
 def test_words_as_codes_and_a_guessed_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,8 +160,8 @@ def test_nothing_to_choose_from_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     pd.DataFrame({"id": range(500)}).to_csv(tmp_path / "s.csv", index=False)
     assert main(["--inspect", str(tmp_path / "s.csv")]) == 0
     out = capsys.readouterr().out
-    assert "attributes: {}  # TODO" in out
-    assert "questions: {}  # TODO" in out
+    assert "attributes: {}  # FILL-IN" in out
+    assert "questions: {}  # FILL-IN" in out
 
 
 def test_inspect_takes_no_study_and_one_of_them_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
