@@ -110,7 +110,7 @@ def test_a_file_without_labels_gives_a_starter_with_marks(tmp_path: Path, capsys
     text = (tmp_path / "study.yaml").read_text()
     assert list(study.questions) == ["q1", "life", "less"]
     assert "country: {constant: FILL-IN}" in text
-    assert "text: q1  # FILL-IN: the question's wording" in text
+    assert "text: q1  # FILL-IN: its wording" in text
     assert "# weight: pspwght  # FILL-IN" in text
 
 
