@@ -17,6 +17,10 @@ from causal.sections import ConstantCountry
 from causal.study import Study
 
 
+WEIGHTS = (1e-50, 1e50)
+"""Weights between which squares and sums of squares stay exact enough for variances."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """Respondents, encoded against a study's codebook.
@@ -180,10 +184,11 @@ def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarr
     if study.survey.weight is None:
         return None
     weight = pd.to_numeric(frame[study.survey.weight], errors="coerce").to_numpy(dtype=float)
-    bad = ~(np.isfinite(weight) & (weight > 0))
+    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1]))
     if bad.any():
         problems.append(
-            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows are missing, zero, "
-            "negative or no number; every respondent needs a positive weight, so drop or correct those rows"
+            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows (the first is row "
+            f"{int(np.flatnonzero(bad)[0]) + 1}) are missing, zero, negative, no number or absurdly small or large; "
+            "every respondent needs a positive weight, so drop or correct those rows"
         )
     return weight

@@ -182,10 +182,10 @@ def test_unknown_codes_are_counted_and_all_problems_come_in_one_message(
     assert "weight (column w): 2 of 400 rows" in message
 
 
-@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf, "heavy", ""])
+@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf, "heavy", "", 1e308, 1e-200])
 def test_weight_that_is_no_positive_number_is_refused(study: Study, respondents: pd.DataFrame, weight: object) -> None:
     respondents["w"] = [weight, *[1] * 399]
-    with pytest.raises(InputError, match=r"weight \(column w\): 1 of 400 rows"):
+    with pytest.raises(InputError, match=r"weight \(column w\): 1 of 400 rows \(the first is row 1\)"):
         read_survey(study, respondents)
 
 
