@@ -16,7 +16,6 @@ from causal.readers import Source, keep_known, read_source
 from causal.sections import ConstantCountry
 from causal.study import Study
 
-
 WEIGHTS = (1e-50, 1e50)
 """Weights between which squares and sums of squares stay exact enough for variances."""
 
