@@ -42,16 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fit(arguments: argparse.Namespace) -> None:
     """Check, train, save the adapter, measure the tuned model under its label."""
-    from align.measure import check_label, measure_inputs, measure_model, model_name, say_result
+    from align.measure import measure_inputs, measure_model, open_run, say_result
     from align.models import folder_fingerprint, load_model, model_fingerprint
-    from causal.runs import Run
-    from causal.study import Study
 
-    study = Study.load(arguments.study, arguments.overrides)
-    check_label(arguments.label)
-    name = model_name(study, arguments.model)
-    run = Run.for_study(study, arguments.out)
-    run.require_survey(study)
+    study, run, name = open_run(arguments)
     label, adapter = arguments.label, run.model(arguments.label) / "adapter"
     inputs = fit_inputs(study, run, name, model_fingerprint(name))
     tuned = None

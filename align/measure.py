@@ -32,14 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(arguments: argparse.Namespace) -> None:
     """Check, load, measure, write, unless the same inputs were measured under this label before."""
     from align.models import folder_fingerprint, load_model, model_fingerprint
-    from causal.runs import Run
-    from causal.study import Study
 
-    study = Study.load(arguments.study, arguments.overrides)
-    check_label(arguments.label)
-    name = model_name(study, arguments.model)
-    run = Run.for_study(study, arguments.out)
-    run.require_survey(study)
+    study, run, name = open_run(arguments)
     _refuse_trained(run, arguments.label)
     adapter = Path(arguments.adapter) if arguments.adapter else None
     fingerprint = model_fingerprint(name) + (folder_fingerprint(adapter) if adapter and adapter.is_dir() else "")
@@ -49,6 +43,28 @@ def measure(arguments: argparse.Namespace) -> None:
     else:
         measure_model(study, run, arguments.label, load_model(name, adapter), inputs)
     say_result(run, arguments.label)
+
+
+def open_run(arguments: argparse.Namespace) -> tuple[Study, Run, str]:
+    """Return the study, the run folder with its survey's effects, and the model's name, or say what is missing.
+
+    Raises
+    ------
+    InputError
+        The packages of the model side, the study, the survey's effects, the label or the model's name are
+        missing or wrong.
+    """
+    from align.models import require_packages
+    from causal.runs import Run
+    from causal.study import Study
+
+    require_packages()
+    study = Study.load(arguments.study, arguments.overrides)
+    check_label(arguments.label)
+    name = model_name(study, arguments.model)
+    run = Run.for_study(study, arguments.out)
+    run.require_survey(study)
+    return study, run, name
 
 
 def _refuse_trained(run: Run, label: str) -> None:

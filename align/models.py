@@ -24,6 +24,20 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
+PACKAGES = ("torch", "transformers", "peft", "safetensors", "platformdirs")
+"""What the model side needs beyond the base installation."""
+
+
+def require_packages() -> None:
+    """Raise `InputError` unless the packages of the model side are installed."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the model side needs {', '.join(missing)}, which this installation lacks; "
+            "install it with: pip install 'ace-align[align]' (or pip install '.[align]' in a clone)"
+        )
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model ready to be scored.

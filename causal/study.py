@@ -167,6 +167,8 @@ def _validated(cls: type[Study], located: Located) -> Study:
 _PYDANTIC = re.compile(r"str|int|float|bool|ConstantCountry|\[key\]|literal\[.*|function-.*")
 """Parts of pydantic's locations that are no keys of the file."""
 _PLAIN_WORDS = {
+    "Dictionary should": "It should",
+    " items after validation": " items",
     "valid dictionary": "section (key: value lines)",
     "valid string": "text",
     "valid list": "list",

@@ -67,7 +67,7 @@ def draw_forest(rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) -> Dr
     """The largest survey effects, with the labels' shifts if there are any."""
     return _drawn(
         "forest",
-        (8.4, 1.2 + 0.42 * len(rows)),
+        (8.4, 1.4 + 0.18 * sum(1 + name.count("\n") for name in rows["name"])),
         lambda figure: figures.pale_frame(figures.forest(figure.subplots(), rows, models)),
     )
 
@@ -75,7 +75,6 @@ def draw_forest(rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) -> Dr
 def _drawn(name: str, size: tuple[float, float], fill: Callable[..., object]) -> Drawing:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
@@ -84,8 +83,8 @@ def _drawn(name: str, size: tuple[float, float], fill: Callable[..., object]) ->
         FigureCanvasAgg(figure)
         fill(figure)
         png, svg = io.BytesIO(), io.StringIO()
-        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(svg, format="svg", bbox_inches="tight", metadata={"Date": None})
     return Drawing(name, _inline(svg.getvalue(), name), png.getvalue())
 
 

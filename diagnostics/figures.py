@@ -98,7 +98,7 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     ax : Axes
         Where to draw.
     rows : DataFrame
-        ``name`` (two lines of text), ``shift``, ``conf_low``, ``conf_high``.
+        ``name`` (a few short lines of text), ``shift``, ``conf_low``, ``conf_high``.
     models : mapping of str to sequence of float
         Each label's shifts in the order of ``rows``; empty for a survey on its own.
     """
@@ -124,7 +124,7 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     ax.set_yticks(y, list(rows["name"]))
     ax.set(
         ylim=(-0.7, len(rows) - 0.3),
-        xlabel="shift (−1 to 1; below 0 towards the first option, above 0 towards the last)",
+        xlabel="shift, −1 to 1\n(below 0 towards the first option, above 0 towards the last)",
     )
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from diagnostics.inputs import Inputs, toggle_key
 from diagnostics.verdict import Q, distance, percent, score, signed
 
 LARGEST = 15
+FOREST_WIDTH = 44  # characters of a label line in the forest plot
 SPLIT_NAMES = {"all": "all questions", "trained": "trained on", "held_out": "held out"}
 ESTIMANDS = {"total": "total", "controlled_direct": "controlled direct", "not_identified": "association only"}
 
@@ -187,9 +189,9 @@ def _forest_name(row: pd.Series, inputs: Inputs) -> str:
     country = f"{inputs.study.country_name(row['country'])}: " if len(inputs.effects["country"].unique()) > 1 else ""
     held = held_fixed(row, inputs.study)
     out = " [held out]" if row["split"] == "held_out" else ""
-    return f"{country}{row['question']}{out}\n{row['attribute']}: {row['reference']} → {row['treated']}" + (
-        "" if held == "nothing" else f" | {held}"
-    )
+    lines = [f"{country}{row['question']}{out}", f"{row['attribute']}: {row['reference']} → {row['treated']}"]
+    lines += [] if held == "nothing" else textwrap.wrap(f"| {held}", FOREST_WIDTH)
+    return "\n".join(lines)
 
 
 def model_shifts(inputs: Inputs, rows: pd.DataFrame) -> dict[str, list[float]]:

@@ -38,6 +38,20 @@ def test_fingerprint_follows_the_weights(folder, tmp_path):
     assert model_fingerprint(str(copy)) != folder_fingerprint(folder / "tiny-model")
 
 
+def test_without_the_packages_of_the_model_side_the_command_says_what_to_install(folder, tmp_path, monkeypatch, capsys):
+    import importlib.util
+
+    from align.measure import main
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("torch", "peft") else found(name))
+    assert main([str(folder / "study.yaml"), "--label", "x", "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "needs torch, peft" in error
+    assert "pip install 'ace-align[align]'" in error
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_smollm2_comes_from_its_gguf_offline():
     loaded = load_model("smollm2")
