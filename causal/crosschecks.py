@@ -14,7 +14,8 @@ RESERVED = frozenset(
         *("country", "question", "topic", "attribute", "reference", "treated", "granularity", "option"),
         *("p", "std_error", "n", "n_eff", "estimator", "estimand", "supported", "shift"),
         *("n_reference", "n_treated", "n_eff_reference", "n_eff_treated", "p_reference", "p_treated"),
-        *("conf_low", "conf_high", "p_value", "q_value"),
+        *("conf_low", "conf_high", "p_value", "q_value", "deff", "family_q_value"),
+        *("effect_low", "effect_high", "cdf_low", "cdf_high", "wald_statistic", "wald_df", "wald_p_value"),
         *("label", "split", "score", "distance", "class", "certain_class", "delta_m", "delta_d"),
         *("aligned", "erased", "stereotyped", "flipped", "p_aligned", "p_erased", "p_stereotyped", "p_flipped"),
     }
@@ -55,9 +56,9 @@ def _text_items(data: Any, *path: Any) -> list[str]:
 
 
 def _graph_problems(raw: Any) -> Iterable[_Found]:
-    attributes = _mapping(raw, "attributes")
+    measured = {*map(str, _mapping(raw, "attributes")), *map(str, _mapping(raw, "covariates"))}
     latent = _text_items(raw, "graph", "latent")
-    known = {*map(str, attributes), ANSWER, *latent}
+    known = {*measured, ANSWER, *latent}
     for i, edge in enumerate(_items(raw, "graph", "edges")):
         for node in edge if isinstance(edge, list) else []:
             if isinstance(node, str) and node not in known:
@@ -67,7 +68,7 @@ def _graph_problems(raw: Any) -> Iterable[_Found]:
                     "(name unmeasured causes under graph.latent)",
                 )
     for node in latent:
-        if node in attributes or node == ANSWER:
+        if node in measured or node == ANSWER:
             yield ("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here"
 
 
@@ -79,6 +80,9 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
                 ("attributes", name),
                 "this name is taken by a column of the result tables; choose another",
             )
+    for name in _mapping(raw, "covariates"):
+        if name in attributes or name == ANSWER:
+            yield ("covariates", name), "this name is an attribute's or the answer's already; choose another"
     loc = ("fit", "held_out", "questions")
     held_out = _text_items(raw, *loc)
     for name in held_out:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from causal.estimators import cell
 from causal.grid import Grid, option_counts, scores
+from causal.multiplicity import q_values
 from causal.pooling import pooled_rows
+from causal.rows import lists
 from causal.study import Study
 
 ROUNDING = 1e-9
@@ -54,10 +55,7 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     enough = study.effects.support
     sizes = table[["n_reference", "n_treated", "n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
     table["supported"] = np.all(sizes >= enough - ROUNDING, axis=1)
-    table["q_value"] = np.nan
-    tested = table["supported"] & table["p_value"].notna()
-    if tested.any():
-        table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
+    table["q_value"] = q_values(table)
     return pd.concat([table, pooled_rows(table, study)], ignore_index=True) if study.effects.pools else table
 
 
@@ -160,19 +158,10 @@ def _block(
         "conf_high": found.conf_high,
         "p_value": found.p_value,
         "q_value": np.full(rows, np.nan),
-        "p_reference": _lists(toggles.low.p, options),
-        "p_treated": _lists(toggles.high.p, options),
+        "p_reference": lists(toggles.low.p, options),
+        "p_treated": lists(toggles.high.p, options),
     }
 
 
 def _repeat(value: object, rows: int) -> np.ndarray:
     return np.full(rows, value, dtype=object)
-
-
-def _lists(p: np.ndarray, options: np.ndarray) -> np.ndarray:
-    """Return one list of length K per row, None where the cell is empty."""
-    lists = np.empty(len(p), dtype=object)
-    empty = np.isnan(p[:, 0])
-    for i, (row, k, nobody) in enumerate(zip(p.tolist(), options.tolist(), empty.tolist(), strict=True)):
-        lists[i] = None if nobody else row[:k]
-    return lists

@@ -29,7 +29,7 @@ def find_cycle(edges: Iterable[Edge]) -> list[str]:
 
 @dataclass(frozen=True)
 class CausalGraph:
-    """A DAG over attributes, latent nodes and the answer.
+    """A DAG over attributes, covariates, latent nodes and the answer.
 
     Attributes
     ----------
@@ -44,11 +44,11 @@ class CausalGraph:
     latent: frozenset[str]
 
     @classmethod
-    def from_edges(cls, attributes: Sequence[str], edges: Iterable[Edge], latent: Iterable[str]) -> CausalGraph:
-        """Build the graph; every attribute points at the answer by default."""
+    def from_edges(cls, measured: Sequence[str], edges: Iterable[Edge], latent: Iterable[str]) -> CausalGraph:
+        """Build the graph; every measured node (attribute or covariate) points at the answer by default."""
         latent = frozenset(latent)
-        every = dict.fromkeys([*((a, ANSWER) for a in attributes), *edges])
-        return cls((*attributes, *sorted(latent), ANSWER), tuple(every), latent)
+        every = dict.fromkeys([*((a, ANSWER) for a in measured), *edges])
+        return cls((*measured, *sorted(latent), ANSWER), tuple(every), latent)
 
     def estimand(self, attribute: str, held: Iterable[str]) -> Estimand:
         """Name what toggling ``attribute`` while conditioning on ``held`` measures.

@@ -144,12 +144,28 @@ class Question(Strict):
         return self
 
 
+class Covariate(Strict):
+    """A characteristic that is adjusted for and is no part of a persona, such as age."""
+
+    column: str | None = None
+    kind: Literal["number", "category"] = "number"
+    missing: Codes = ()
+
+
+ECONML = ("econml.LinearDML", "econml.CausalForestDML", "econml.DRLearner")
+"""Estimators of the econml package, by name."""
+ADJUSTING = ("aipw", *ECONML)
+"""Estimators that adjust for covariates."""
+ESTIMATORS = ("cell", "pooled", *ADJUSTING)
+
+
 def _estimators(value: object) -> object:
     """Accept ``cell`` or a list that begins with it; a list of one is the same as the word."""
     asked = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
-    if asked not in (["cell"], ["cell", "pooled"]):
+    if not asked or asked[0] != "cell" or not set(asked) <= set(ESTIMATORS) or len(set(asked)) < len(asked):
         raise ValueError(
-            f"give cell, or [cell, pooled] for the pooled estimates beside the cells' own (given: {value!r})"
+            f"give cell, or a list that begins with cell, such as [cell, pooled], for further estimates beside the "
+            f"cells' own; known are {', '.join(ESTIMATORS)} (given: {value!r})"
         )
     return "cell" if asked == ["cell"] else tuple(asked)
 
@@ -157,7 +173,7 @@ def _estimators(value: object) -> object:
 class EffectsSettings(Strict):
     """How effects are estimated."""
 
-    estimator: Annotated[Literal["cell"] | tuple[Literal["cell", "pooled"], ...], BeforeValidator(_estimators)] = "cell"
+    estimator: Annotated[Literal["cell"] | tuple[str, ...], BeforeValidator(_estimators)] = "cell"
     support: int = Field(default=10, ge=1)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     granularity: Annotated[
@@ -168,6 +184,11 @@ class EffectsSettings(Strict):
     def pools(self) -> bool:
         """Whether pooled estimates are asked for, beside the cells' own."""
         return "pooled" in self.estimator
+
+    @property
+    def adjusting(self) -> tuple[str, ...]:
+        """The estimators asked for that adjust for covariates, in the order given."""
+        return () if self.estimator == "cell" else tuple(name for name in self.estimator if name in ADJUSTING)
 
 
 class GraphSettings(Strict):

@@ -16,6 +16,7 @@ from causal.crosschecks import cross_problems
 from causal.graph import CausalGraph
 from causal.sections import (
     Attribute,
+    Covariate,
     DiagnosisSettings,
     EffectsSettings,
     FitSettings,
@@ -46,6 +47,7 @@ class Study(Strict):
     survey: SurveySource
     attributes: Annotated[dict[Text, Attribute], Field(min_length=1)]
     questions: Annotated[dict[Text, Question], Field(min_length=1)]
+    covariates: dict[Text, Covariate] = Field(default_factory=dict)
     effects: EffectsSettings = EffectsSettings()
     graph: GraphSettings = GraphSettings()
     model: ModelSettings | None = None
@@ -121,8 +123,9 @@ class Study(Strict):
 
     @property
     def causal_graph(self) -> CausalGraph:
-        """The study's DAG, attributes pointing at the answer included."""
-        return CausalGraph.from_edges(tuple(self.attributes), self.graph.edges, self.graph.latent)
+        """The study's DAG, attributes and covariates pointing at the answer included."""
+        measured = (*self.attributes, *self.covariates)
+        return CausalGraph.from_edges(measured, self.graph.edges, self.graph.latent)
 
     def country_name(self, country: str) -> str:
         """Return the name of a country as it is said in a persona."""

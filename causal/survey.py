@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.codes import code_key
+from causal.covariates import read_covariates
 from causal.design import Design, declared_design, design_ids
 from causal.encoding import MISSING, distinct_keys, frame_hash, indices
 from causal.errors import InputError
@@ -46,6 +47,8 @@ class Survey:
         Strata and PSUs, or None where neither is declared: every respondent was drawn alone.
     declared_missing : mapping of str to int
         By column, the values that are missing because the file itself declares their codes so.
+    covariates : mapping of str to ndarray, each of shape (n,)
+        By covariate: numbers as floats, NaN where missing; categories as indices, -1 where missing.
     """
 
     study: Study
@@ -58,6 +61,7 @@ class Survey:
     without_country: int
     design: Design | None = None
     declared_missing: Mapping[str, int] = field(default_factory=dict)
+    covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def respondents(self) -> int:
@@ -114,6 +118,7 @@ def _columns(study: Study) -> list[str]:
     wanted = [] if isinstance(source.country, ConstantCountry) else [source.country]
     wanted += [attribute.column or name for name, attribute in study.attributes.items()]
     wanted += [question.column or name for name, question in study.questions.items()]
+    wanted += [covariate.column or name for name, covariate in study.covariates.items()]
     wanted += [column for column in (source.weight, source.strata, source.psu) if column]
     return list(dict.fromkeys(wanted))
 
@@ -144,6 +149,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
             )
     weight = _weights(study, frame, problems)
     ids = design_ids(study.survey, frame, everywhere, problems)
+    covariates = read_covariates(study, frame, everywhere, problems)
     if problems:
         raise InputError("\n".join(["the survey does not fit the study:", *problems]))
     countries, country = _countries(study, frame, everywhere)
@@ -160,6 +166,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         frame_hash(frame),
         int((~kept).sum()),
         declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
+        covariates={name: values[kept] for name, values in covariates.items()},
     )
 
 

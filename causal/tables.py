@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,14 @@ VERSION = 1
 _META = b"ace_align"
 _TEXT, _INT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TOLERANCE = 1e-6
+_OPTIONAL: dict[str, list[tuple[str, pa.DataType]]] = {
+    "distributions": [("deff", _REAL)],
+    "effects": [
+        *((name, pa.list_(_REAL)) for name in ("effect_low", "effect_high", "cdf_low", "cdf_high")),
+        *((name, _REAL) for name in ("wald_statistic", "wald_df", "wald_p_value", "family_q_value")),
+    ],
+}
+"""Columns at the end of each table that a reader fills with null where a table made elsewhere lacks them."""
 
 
 def distributions_schema(attributes: Sequence[str]) -> pa.Schema:
@@ -30,6 +39,7 @@ def distributions_schema(attributes: Sequence[str]) -> pa.Schema:
         ("std_error", _REAL),
         ("n", _INT),
         ("n_eff", _REAL),
+        *_OPTIONAL["distributions"],
     ]
     return _schema("distributions", attributes, fields)
 
@@ -47,6 +57,7 @@ def effects_schema(attributes: Sequence[str]) -> pa.Schema:
     fields += [("n_eff_reference", _REAL), ("n_eff_treated", _REAL), ("supported", _FLAG)]
     fields += [(name, _REAL) for name in ("shift", "std_error", "conf_low", "conf_high", "p_value", "q_value")]
     fields += [("p_reference", pa.list_(_REAL)), ("p_treated", pa.list_(_REAL))]
+    fields += _OPTIONAL["effects"]
     return _schema("effects", attributes, fields)
 
 
@@ -138,8 +149,23 @@ def _is_distribution(p: np.ndarray) -> bool:
 
 
 def _require_columns(table: pd.DataFrame, schema: pa.Schema, where: str) -> None:
-    if missing := [name for name in schema.names if name not in table.columns]:
-        raise InputError(f"{where}: column {', '.join(missing)} is missing; expected {', '.join(schema.names)}")
+    required = [name for name in schema.names if name not in _optional_names()]
+    if missing := [name for name in required if name not in table.columns]:
+        raise InputError(f"{where}: column {', '.join(missing)} is missing; expected {', '.join(required)}")
+
+
+def _optional_names() -> set[str]:
+    return {name for fields in _OPTIONAL.values() for name, _ in fields}
+
+
+def _complete(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return the table with null in the optional columns that it lacks."""
+    nothing = {
+        name: np.full(len(table), None, dtype=object) if pa.types.is_list(field) else np.nan
+        for name, field in _OPTIONAL[kind]
+        if name not in table.columns
+    }
+    return table.assign(**nothing)
 
 
 def _reject(table: pd.DataFrame, bad: pd.Series, where: str, rule: str) -> None:
@@ -154,15 +180,16 @@ def _reject(table: pd.DataFrame, bad: pd.Series, where: str, rule: str) -> None:
 
 def write_table(table: pd.DataFrame, path: Path, schema: pa.Schema) -> None:
     """Write a table whole or not at all: Parquet, or CSV (lists as JSON) if the path ends so."""
+    table = _complete(table, json.loads(schema.metadata[_META])["table"])[schema.names]
     with replace_file(path) as beside:
         if path.suffix == ".csv":
-            lists = {
+            lists: dict[str, Any] = {
                 name: [None if v is None else json.dumps(list(v)) for v in table[name]]
                 for name in _list_columns(schema)
             }
-            table[schema.names].assign(**lists).to_csv(beside, index=False)
+            table.assign(**lists).to_csv(beside, index=False)
         else:
-            pq.write_table(pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False), beside)
+            pq.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False), beside)
 
 
 def _list_columns(schema: pa.Schema) -> list[str]:
@@ -209,7 +236,7 @@ def _read_parquet(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
     meta = json.loads((read.schema.metadata or {}).get(_META, b"{}"))
     if meta.get("table") != kind or meta.get("version") != VERSION:
         raise InputError(f"{path} is no {kind} table of version {VERSION}; it says {meta or 'nothing about itself'}")
-    table = read.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    table = _complete(read.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get), kind)
     for name in table.columns[table.dtypes == "str"]:
         table[name] = table[name].astype(object).where(table[name].notna(), None)
     return table, list(meta["attributes"])
@@ -223,6 +250,7 @@ def _read_csv(path: Path, kind: str) -> tuple[pd.DataFrame, list[str]]:
         attributes = [str(name) for name in text.columns if name not in schema_of(()).names]
         schema = schema_of(attributes)
         _require_columns(text, schema, str(path))
+        text = _complete(text, kind)
         return pd.DataFrame({field.name: _parsed(text[field.name], field.type) for field in schema}), attributes
     except InputError:
         raise
