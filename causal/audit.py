@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -75,21 +76,21 @@ def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, l
     from causal.counttable import counter
     from causal.distributions import distributions_table
     from causal.effects import survey_effects
+    from causal.gaps import gap_checks
     from causal.grid import grid_from_counts, subsets
-    from causal.ignorability import checks, write_checks
+    from causal.ignorability import checks, read_checks, write_checks
     from causal.runs import SURVEY_SECTIONS
     from causal.tables import distributions_schema, effects_schema, read_effects, write_table
 
     study = survey.study
     inputs = {"study": study.fingerprint(*SURVEY_SECTIONS), "data": survey.data_hash}
     if run.is_done("audit", inputs):
-        table = read_effects(run.survey_effects)
-        return table, checks(survey, table)
+        return read_effects(run.survey_effects), read_checks(json.loads(run.checks.read_text(encoding="utf-8")))
     run.claim(study)
     counts_for = counter(survey)
     grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
-    found = checks(survey, table)
+    found = [*checks(survey, table), *gap_checks(survey, grids)]
     attributes = list(study.attributes)
     write_table(
         distributions_table(grids, study, survey.countries),

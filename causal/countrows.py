@@ -11,7 +11,7 @@ import pandas as pd
 
 from causal.codes import code_key
 from causal.countjson import JSON_COLUMNS, read_json_counts
-from causal.encoding import MISSING, distinct_keys, frame_hash, indices
+from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices
 from causal.errors import InputError
 from causal.readers import checked_path, keep_known, read_plain
 from causal.sections import ConstantCountry, CountColumns
@@ -88,6 +88,8 @@ def read_rows(study: Study, data: pd.DataFrame | None = None) -> tuple[tuple[str
 
 
 def _refuse_weights(study: Study) -> None:
+    if study.survey.id:
+        raise InputError("survey.id names respondents, but the source is a count table, which has none; remove it")
     for key in ("weight", "strata", "psu"):
         if getattr(study.survey, key):
             raise InputError(
@@ -124,12 +126,9 @@ def _levels(study: Study, frame: pd.DataFrame, problems: list[str]) -> tuple[np.
     levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
     specified = np.empty(levels.shape, dtype=bool)
     for j, (name, attribute) in enumerate(study.attributes.items()):
-        codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
-        missing = everywhere | {code_key(code) for code in attribute.missing}
-        column = attribute.column or name
-        what = f"attribute {name} (column {column})"
-        levels[:, j] = indices(frame[column], codes, missing, what, "a level", problems)
-        specified[:, j] = _key_ids(frame[column]) != MISSING
+        column = frame[attribute.column or name]
+        levels[:, j] = level_indices(column, name, attribute, everywhere, problems)
+        specified[:, j] = _key_ids(column) != MISSING
     return levels, specified
 
 

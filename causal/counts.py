@@ -51,6 +51,8 @@ class Counts:
         Everybody in the sample of each country, with or without an answer.
     psus : PsuSums, optional
         Weights within PSUs, for a survey with strata or PSUs.
+    asked : ndarray, shape (cells, questions), optional
+        Respondents of the cell who count for the question, with or without an answer; None where it is not known.
     """
 
     country: np.ndarray
@@ -60,6 +62,7 @@ class Counts:
     w2: np.ndarray
     respondents: np.ndarray
     psus: PsuSums | None = None
+    asked: np.ndarray | None = None
 
 
 def count(survey: Survey) -> Counts:
@@ -90,7 +93,8 @@ def count(survey: Survey) -> Counts:
             total[:, q, :] = np.bincount(place, values, minlength=shape[0] * options).reshape(shape[0], options)
     respondents = np.bincount(survey.country, minlength=len(survey.countries))
     psus = None if survey.design is None else _within_psus(survey, survey.design, inverse, options)
-    return Counts(cells[:, 0], cells[:, 1:], n, w, w2, respondents, psus)
+    asked = np.broadcast_to(np.bincount(inverse, minlength=len(cells))[:, None], shape[:2])
+    return Counts(cells[:, 0], cells[:, 1:], n, w, w2, respondents, psus, asked)
 
 
 def _within_psus(survey: Survey, design: Design, cell: np.ndarray, options: int) -> PsuSums:
@@ -137,7 +141,11 @@ def on_grid(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries
         totals.append(total)
     axes = np.stack(np.unravel_index(np.arange(cells), shape), axis=1)
     n, w, w2 = totals
-    return Counts(axes[:, 0], axes[:, 1:], n, w, w2, counts.respondents)
+    asked = None
+    if counts.asked is not None:
+        asked = np.zeros(n.shape[:2])
+        np.add.at(asked, place[known], counts.asked[known])
+    return Counts(axes[:, 0], axes[:, 1:], n, w, w2, counts.respondents, asked=asked)
 
 
 def grid_place(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries: int) -> np.ndarray:

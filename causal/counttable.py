@@ -41,7 +41,8 @@ class CountTable:
     rows: CountRows
     data_hash: str
     without_country: int = 0
-    declared_missing: Mapping[str, int] = field(default_factory=dict)
+    declared_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def counts_for(self, attributes: Sequence[str]) -> Counts:
         """Return the counts from which personas with these attributes specified are summed.
@@ -50,15 +51,17 @@ class CountTable:
         that specify exactly these attributes are taken; if there are none, those that specify the fewest
         more. Where there are neither, nothing is known and nothing is returned.
         """
-        rows = self.rows.select(self._chosen(attributes) & (self.rows.option != MISSING))
+        rows = self.rows.select(self._chosen(attributes))
         shape = (len(self.countries), *(len(item.levels) + 1 for item in self.study.attributes.values()))
         persona = np.ravel_multi_index((rows.country, *(rows.levels.T + 1)), shape)  # level -1 takes the first place
         held, inverse = np.unique(persona, return_inverse=True)
         country, *levels = np.unravel_index(held, shape)
         options = max(len(question.options) for question in self.study.questions.values())
-        n = np.zeros((len(held), len(self.study.questions), options))
+        n = np.zeros((len(held), len(self.study.questions), options + 1))  # the last is for no answer
         np.add.at(n, (inverse, rows.question, rows.option), rows.count)
-        return Counts(country, np.stack(levels, axis=1) - 1, n, n.copy(), n.copy(), self._sample())
+        asked = n.sum(axis=-1) if (self.rows.option == MISSING).any() else None
+        n = n[..., :options]
+        return Counts(country, np.stack(levels, axis=1) - 1, n, n.copy(), n.copy(), self._sample(), asked=asked)
 
     def holds(self, attributes: Sequence[str]) -> bool:
         """Return whether personas with these attributes specified can be made from any row."""

@@ -1,11 +1,10 @@
-"""What no single section of a study file can see: names and codes that must agree across sections."""
+"""What no single section of a study file can see: names that must agree across sections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from causal.codes import code_key
 from causal.graph import ANSWER
 from causal.yamlfile import Located, Problem, line_of
 
@@ -25,11 +24,7 @@ RESERVED = frozenset(
 
 def cross_problems(located: Located) -> Iterable[Problem]:
     """Yield what no single section can see; the file may still break the schema anywhere."""
-    for loc, message in (
-        *_graph_problems(located.data),
-        *_name_problems(located.data),
-        *_code_problems(located.data),
-    ):
+    for loc, message in (*_graph_problems(located.data), *_name_problems(located.data)):
         yield Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
 
 
@@ -97,19 +92,3 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
             yield where, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
     if asked and all(value == 0 for value in asked):
         yield where, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
-
-
-def _code_problems(raw: Any) -> Iterable[_Found]:
-    missing = {code_key(code) for code in _items(raw, "survey", "missing")}
-    for name in _mapping(raw, "questions"):
-        options = _mapping(raw, "questions", name, "options")
-        if both := sorted(missing & {code_key(code) for code in options}):
-            yield (
-                ("questions", name, "options"),
-                f"code {', '.join(both)} is an option here and missing under survey.missing; keep one",
-            )
-    for name in _mapping(raw, "attributes"):
-        for level in _mapping(raw, "attributes", name, "levels"):
-            loc = ("attributes", name, "levels", level)
-            if both := sorted(missing & {code_key(code) for code in _items(raw, *loc, "codes")}):
-                yield loc, f"code {', '.join(both)} is a level here and missing under survey.missing; keep one"

@@ -41,7 +41,7 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     grids : sequence of Grid
         One per attribute subset.
     study : Study
-        Levels (the first is the reference), questions, support, confidence and DAG.
+        Levels and what each is contrasted with, questions, support, confidence and DAG.
     countries : sequence of str
         Names along the grids' first axis.
 
@@ -97,12 +97,12 @@ def _toggles(grid: Grid, study: Study) -> Iterator[_Toggles]:
     for attribute in grid.attributes:
         axis = 1 + grid.attributes.index(attribute)
         held = tuple(name for name in grid.attributes if name != attribute)
-        reference, *others = study.attributes[attribute].levels
-        low = _slice(grid, axis, 0)
+        levels = list(study.attributes[attribute].levels)
         place = tuple(index.ravel() for index in np.indices(grid.n.shape[:axis] + grid.n.shape[axis + 1 :]))
-        for i, treated in enumerate(others, start=1):
-            high, shared = _slice(grid, axis, i), _covariance(grid, attribute, axis, i)
-            yield _Toggles(attribute, reference, treated, place, held, low, high, shared)
+        for reference, treated in study.attributes[attribute].pairs:
+            low, high = _slice(grid, axis, reference), _slice(grid, axis, treated)
+            shared = _covariance(grid, attribute, axis, treated)
+            yield _Toggles(attribute, levels[reference], levels[treated], place, held, low, high, shared)
 
 
 def _slice(grid: Grid, axis: int, index: int) -> cell.Cells:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from causal.codes import code_key
 from causal.errors import InputError
+from causal.sections import Attribute
 
 MISSING = -1
 """Index of an attribute level or answer that the respondent did not give."""
@@ -73,6 +75,83 @@ def indices(
         )
     index = np.array([codes.get(key, MISSING) if key is not None else MISSING for key in keys], dtype=np.int16)
     return index[positions]
+
+
+def level_indices(
+    column: pd.Series, name: str, attribute: Attribute, everywhere: set[str], problems: list[str]
+) -> np.ndarray:
+    """Return each row's level of an attribute, by its codes or ranges.
+
+    Parameters
+    ----------
+    column : Series
+        Codes as the file holds them.
+    name : str
+        The attribute's name.
+    attribute : Attribute
+        Its levels and missing codes.
+    everywhere : set of str
+        Code keys that are no answer in any column. A level's own code is kept all the same, a number in its
+        range is not.
+    problems : list of str
+        Lines that the caller raises in one message.
+
+    Returns
+    -------
+    ndarray of int16, shape (n,)
+        ``MISSING`` where the code is null or missing.
+    """
+    missing = everywhere | {code_key(code) for code in attribute.missing}
+    what = f"attribute {name} (column {column.name})"
+    if attribute.binned:
+        return _binned(column, [level.bounds for level in attribute.levels.values()], missing, what, problems)
+    codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
+    return indices(column, codes, missing, what, "a level", problems)
+
+
+def _binned(
+    column: pd.Series, bounds: Sequence[tuple[float, float]], missing: set[str], what: str, problems: list[str]
+) -> np.ndarray:
+    """Return the range that each row's number lies in; low ends are inside, high ends outside."""
+    positions, keys = distinct_keys(column)
+    rows = np.bincount(positions, minlength=len(keys))
+    known = np.array([key is not None and key not in missing for key in keys])
+    number = np.full(len(keys), np.nan)
+    number[known] = [as_number(key) for key in keys if key is not None and key not in missing]
+    index = np.full(len(keys), MISSING, dtype=np.int16)
+    for i, (low, high) in enumerate(bounds):
+        index[(number >= low) & (number < high)] = i
+    for bad, fault in (
+        (known & np.isnan(number), "no number"),
+        (known & ~np.isnan(number) & (index == MISSING), "in no level's range"),
+    ):
+        if bad.any():
+            places = np.flatnonzero(bad)
+            shown = ", ".join(f"{keys[i]} ({rows[i]} rows)" for i in places[:8]) + (" ..." if len(places) > 8 else "")
+            problems.append(
+                f"  {what}: {rows[bad].sum()} rows hold a value that is {fault} and not missing: {shown}. Widen the "
+                "ranges (null leaves an end open), or add the value to `missing` here or under survey"
+            )
+    return index[positions]
+
+
+def as_number(key: str) -> float:
+    """Return the finite number that a code key says, NaN if it says none."""
+    try:
+        number = float(key)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) and "_" not in key else math.nan
+
+
+def rows_by_code(column: pd.Series) -> dict[str, int]:
+    """Return the rows of each code key, the most frequent first; ``""`` is no code at all."""
+    positions, keys = distinct_keys(column)
+    found: dict[str, int] = {}
+    for key, count in zip(keys, np.bincount(positions, minlength=len(keys)).tolist(), strict=True):
+        if count:
+            found[key or ""] = found.get(key or "", 0) + count
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def frame_hash(frame: pd.DataFrame) -> str:

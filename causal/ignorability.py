@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,6 @@ from causal.counttable import CountTable
 from causal.files import write_json
 from causal.grid import subsets
 from causal.pooling import fits
-from causal.readers import count_by_column
 from causal.study import Study
 from causal.survey import Survey
 from causal.tables import estimated_by
@@ -23,6 +22,9 @@ SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
 ALMOST_ZERO = 1e-12
 POOLED_TOGGLES = 20
+WORST = 3
+"""Questions whose missing codes are counted out."""
+SHOWN_CODES = 6
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,40 @@ def identification_check(effects: pd.DataFrame) -> Check:
 
 
 def nonresponse_check(survey: Survey | CountTable) -> Check:
-    """Largest share of respondents without an answer to one question; warns above 20%."""
+    """Largest share of respondents without an answer to one question, with the codes; warns above 20%."""
     missing = survey.unanswered
-    worst = int(missing.argmax())
-    name = list(survey.study.questions)[worst]
+    order = np.argsort(-missing, kind="stable")[:WORST]
+    worst = missing[order[0]]
+    questions = list(survey.study.questions)
+    named = "; ".join(
+        f"{questions[i]} {missing[i]:.1%}{_by_code(survey, questions[i])}" for i in order[missing[order] > 0]
+    )
     return Check(
         "item nonresponse",
-        float(missing[worst]),
+        float(worst),
         NONRESPONSE_SHARE,
-        "pass" if missing[worst] <= NONRESPONSE_SHARE else "warn",
-        f"Question {name} has the most respondents without an answer: {missing[worst]:.1%} of "
-        f"{survey.respondents}. Effects describe those who answered.",
+        "pass" if worst <= NONRESPONSE_SHARE else "warn",
+        f"Question {questions[order[0]]} has the most respondents without an answer: {worst:.1%} of "
+        f"{survey.respondents}. "
+        + (f"The highest, with respondents by missing code: {named}. " if named else "")
+        + "Effects describe those who answered.",
         "Nothing to do."
-        if missing[worst] <= NONRESPONSE_SHARE
-        else "Ask whether those who answer differ from those who do not.",
+        if worst <= NONRESPONSE_SHARE
+        else "Ask whether those who answer differ from those who do not. To keep a code as an answer, such as don't "
+        "know, list it among the question's options.",
     )
+
+
+def _by_code(survey: Survey | CountTable, question: str) -> str:
+    """Return a question's missing answers by code as words; nothing where a table does not tell."""
+    codes = survey.missing_answers.get(question)
+    return f" ({_counted(codes)})" if codes else ""
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    """Return rows by code as words, the most frequent first."""
+    shown = [f"{code or 'empty'}: {count}" for code, count in list(rows.items())[:SHOWN_CODES]]
+    return ", ".join(shown) + (" ..." if len(rows) > SHOWN_CODES else "")
 
 
 def attribute_check(survey: Survey | CountTable) -> Check:
@@ -184,13 +205,16 @@ def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
     found = survey.declared_missing
     if not found:
         return []
+    totals = {name: sum(codes.values()) for name, codes in found.items()}
+    order = sorted(totals, key=lambda name: -totals[name])
+    named = "; ".join(f"{name} ({_counted(found[name])})" for name in order[:8]) + (" ..." if len(order) > 8 else "")
     return [
         Check(
             "missing codes of the file",
-            float(sum(found.values())),
+            float(sum(totals.values())),
             0.0,
             "pass",
-            f"The file declares codes missing, and these values were read as no answer: {count_by_column(found)}.",
+            f"The file declares codes missing, and these values were read as no answer: {named}.",
             "To keep one as an answer, list its code under the question's options.",
         )
     ]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from causal.codes import Code, code_key
+from causal.encoding import rows_by_code
 from causal.errors import InputError
 from causal.readers import Source
 
@@ -53,8 +54,8 @@ class Labelled:
         for column in self.ranges:
             found = self.declared(column, kept.get(column, frozenset()))
             if found.any():
+                counts[column] = rows_by_code(frame.loc[found, column])
                 frame[column] = frame[column].astype(object).where(~found, None)
-                counts[column] = int(found.sum())
         return Source(frame, counts)
 
 

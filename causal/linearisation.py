@@ -29,7 +29,8 @@ class Linearised:
     mean : ndarray, shape (..., questions)
         Variance of the mean score.
     covariance : dict of str to ndarray, shape (..., questions)
-        By attribute: covariance of the mean score with that of the cell at the attribute's first level.
+        By attribute: covariance of the mean score with that of the cell that the attribute's level is contrasted
+        with; the first level's is with itself.
     df : ndarray, shape (..., questions)
         Degrees of freedom: PSUs with an answer in the cell, less one, and no more than the country has.
     df_limit : ndarray, shape (..., questions)
@@ -74,7 +75,7 @@ def linearise(
     place : ndarray of int, shape (cells of the full persona,)
         The grid's cell that each belongs to, -1 for none.
     reference : mapping of str to ndarray of int, shape (cells,)
-        By attribute: the cell at the attribute's first level.
+        By attribute: the cell that each is contrasted with.
     weight : ndarray, shape (cells, questions, options)
         Total weight by option.
     score : ndarray, shape (questions, options)

@@ -6,7 +6,7 @@ import csv
 import difflib
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,13 +39,13 @@ class Source:
     ----------
     frame : DataFrame
         Codes; null where missing.
-    declared_missing : dict of str to int
-        By column, the values that are null because the file itself declares their codes missing (SPSS
+    declared_missing : dict of str to dict of str to int
+        By column and code, the values that are null because the file itself declares their codes missing (SPSS
         user-missing codes, Stata ``.a`` to ``.z``).
     """
 
     frame: pd.DataFrame
-    declared_missing: dict[str, int] = field(default_factory=dict)
+    declared_missing: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def read_source(study: Study, columns: Sequence[str]) -> Source:
@@ -231,9 +231,3 @@ def keep_known(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     if twice := [name for name in columns if isinstance(frame[name], pd.DataFrame)]:
         raise InputError(f"the survey has more than one column named {', '.join(twice)}; names must be distinct")
     return frame[list(columns)]
-
-
-def count_by_column(found: Mapping[str, int]) -> str:
-    """Return counts by column as words, the largest first."""
-    order = sorted(found.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} ({count})" for name, count in order[:8]) + (" ..." if len(order) > 8 else "")

@@ -11,7 +11,7 @@ import pandas as pd
 from causal.codes import code_key
 from causal.covariates import read_covariates
 from causal.design import Design, declared_design, design_ids
-from causal.encoding import MISSING, distinct_keys, frame_hash, indices
+from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices, rows_by_code
 from causal.errors import InputError
 from causal.readers import Source, keep_known, read_source
 from causal.sections import ConstantCountry
@@ -45,10 +45,12 @@ class Survey:
         Respondents left out because their country is missing.
     design : Design, optional
         Strata and PSUs, or None where neither is declared: every respondent was drawn alone.
-    declared_missing : mapping of str to int
-        By column, the values that are missing because the file itself declares their codes so.
+    declared_missing : mapping of str to mapping of str to int
+        By column and code, the values that are missing because the file itself declares their codes so.
     covariates : mapping of str to ndarray, each of shape (n,)
         By covariate: numbers as floats, NaN where missing; categories as indices, -1 where missing.
+    missing_answers : mapping of str to mapping of str to int
+        By question, the respondents without an answer by code, ``""`` where there is no code.
     """
 
     study: Study
@@ -60,8 +62,9 @@ class Survey:
     data_hash: str
     without_country: int
     design: Design | None = None
-    declared_missing: Mapping[str, int] = field(default_factory=dict)
+    declared_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def respondents(self) -> int:
@@ -119,7 +122,7 @@ def _columns(study: Study) -> list[str]:
     wanted += [attribute.column or name for name, attribute in study.attributes.items()]
     wanted += [question.column or name for name, question in study.questions.items()]
     wanted += [covariate.column or name for name, covariate in study.covariates.items()]
-    wanted += [column for column in (source.weight, source.strata, source.psu) if column]
+    wanted += [column for column in (source.id, source.weight, source.strata, source.psu) if column]
     return list(dict.fromkeys(wanted))
 
 
@@ -128,12 +131,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
     problems: list[str] = []
     levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
     for j, (name, attribute) in enumerate(study.attributes.items()):
-        codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
-        missing = everywhere | {code_key(code) for code in attribute.missing}
-        column = attribute.column or name
-        levels[:, j] = indices(
-            frame[column], codes, missing, f"attribute {name} (column {column})", "a level", problems
-        )
+        levels[:, j] = level_indices(frame[attribute.column or name], name, attribute, everywhere, problems)
     answers = np.empty((len(frame), len(study.questions)), dtype=np.int16)
     for j, (name, question) in enumerate(study.questions.items()):
         codes = {code_key(code): i for i, code in enumerate(question.options)}
@@ -148,6 +146,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
                 "remove the question or correct its codes"
             )
     weight = _weights(study, frame, problems)
+    problems += _id_problems(study, frame, everywhere)
     ids = design_ids(study.survey, frame, everywhere, problems)
     covariates = read_covariates(study, frame, everywhere, problems)
     if problems:
@@ -167,6 +166,10 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         int((~kept).sum()),
         declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
         covariates={name: values[kept] for name, values in covariates.items()},
+        missing_answers={
+            name: rows_by_code(frame.loc[kept & (answers[:, j] == MISSING), question.column or name])
+            for j, (name, question) in enumerate(study.questions.items())
+        },
     )
 
 
@@ -184,6 +187,36 @@ def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tu
         )
     place = {key: i for i, key in enumerate(held)}
     return tuple(held), np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
+
+
+def _id_problems(study: Study, frame: pd.DataFrame, missing: set[str]) -> list[str]:
+    """Say which respondents have no id, and which ids stand twice in a country; null only is no id."""
+    column, source = study.survey.id, study.survey.country
+    if column is None:
+        return []
+    country = np.zeros(len(frame), dtype=np.int64)
+    kept = np.ones(len(frame), dtype=bool)
+    if not isinstance(source, ConstantCountry):
+        country, countries = _key_positions(frame[source])
+        kept = np.array([key is not None and key not in missing for key in countries])[country]
+    found, ids = _key_positions(frame[column])
+    named = np.array([key is not None for key in ids])[found]
+    lines = []
+    if (lost := kept & ~named).any():
+        lines.append(f"{lost.sum()} of {kept.sum()} respondents have no id (the first is row {lost.argmax() + 1})")
+    whose, times = np.unique(np.column_stack([country, found])[kept & named], axis=0, return_counts=True)
+    if len(twice := np.flatnonzero(times > 1)):
+        shown = ", ".join(f"{ids[whose[i, 1]]} ({times[i]} rows)" for i in twice[:5]) + " ..." * (len(twice) > 5)
+        lines.append(f"{len(twice)} ids stand more than once in a country: {shown}")
+    advice = "every respondent counts once, so correct or drop these rows, or remove survey.id"
+    return [f"  survey.id (column {column}): {line}; {advice}" for line in lines]
+
+
+def _key_positions(column: pd.Series) -> tuple[np.ndarray, list[str | None]]:
+    """Return each row's place among the distinct code keys, and these: 1 and "1" are one."""
+    positions, keys = distinct_keys(column)
+    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([place[key] for key in keys])[positions], list(place)
 
 
 def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarray | None:
