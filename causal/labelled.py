@@ -56,7 +56,7 @@ class Labelled:
             if found.any():
                 counts[column] = rows_by_code(frame.loc[found, column])
                 frame[column] = frame[column].astype(object).where(~found, None)
-        return Source(frame, counts)
+        return Source(frame, counts, self.frame)
 
 
 def read_labelled(path: Path, columns: Sequence[str] | None, encoding: str | None = None) -> Labelled:

@@ -42,10 +42,13 @@ class Source:
     declared_missing : dict of str to dict of str to int
         By column and code, the values that are null because the file itself declares their codes missing (SPSS
         user-missing codes, Stata ``.a`` to ``.z``).
+    coded : DataFrame, optional
+        The same rows with those codes still there, where the file declares any.
     """
 
     frame: pd.DataFrame
     declared_missing: dict[str, dict[str, int]] = field(default_factory=dict)
+    coded: pd.DataFrame | None = None
 
 
 def read_source(study: Study, columns: Sequence[str]) -> Source:

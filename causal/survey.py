@@ -111,7 +111,8 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
         raise InputError("the source is a count table, not respondents; read it with causal.read_count_table")
     columns = _columns(study)
     source = read_source(study, columns) if data is None else Source(data)
-    survey = _encode(study, keep_known(source.frame, columns))
+    frame = keep_known(source.frame, columns)
+    survey = _encode(study, frame, frame if source.coded is None else source.coded)
     return replace(survey, declared_missing=source.declared_missing)
 
 
@@ -126,7 +127,8 @@ def _columns(study: Study) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def _encode(study: Study, frame: pd.DataFrame) -> Survey:
+def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
+    """Encode a frame; ``coded`` still has the codes that the file declares missing."""
     everywhere = {code_key(code) for code in study.survey.missing}
     problems: list[str] = []
     levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
@@ -167,7 +169,7 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
         declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
         covariates={name: values[kept] for name, values in covariates.items()},
         missing_answers={
-            name: rows_by_code(frame.loc[kept & (answers[:, j] == MISSING), question.column or name])
+            name: rows_by_code(coded.loc[kept & (answers[:, j] == MISSING), question.column or name])
             for j, (name, question) in enumerate(study.questions.items())
         },
     )

@@ -60,25 +60,27 @@ def test_user_missing_codes_are_missing_and_counted(one_question: Any, sav: Path
     survey = read(one_question, sav)
     assert survey.answers.ravel().tolist() == [0, -1, -1, -1, 2, -1]
     assert survey.levels.ravel().tolist() == [0, 1, 1, 0, -1, -1]
-    assert survey.declared_missing == {"q": 3, "a": 1}
+    assert survey.declared_missing == {"q": {"-1": 1, "-2": 1, "99": 1}, "a": {"9": 1}}
+    assert survey.missing_answers == {"q": {"-1": 1, "-2": 1, "99": 1, "": 1}}
 
 
 def test_a_user_missing_code_that_the_study_lists_is_an_answer(one_question: Any, sav: Path) -> None:
     survey = read(one_question, sav, {1: "no", 3: "yes", -1: "Don't know"})
     assert survey.answers.ravel().tolist() == [0, 2, -1, -1, 1, -1]
-    assert survey.declared_missing == {"q": 2, "a": 1}
+    assert survey.declared_missing == {"q": {"-2": 1, "99": 1}, "a": {"9": 1}}
+    assert survey.missing_answers == {"q": {"-2": 1, "99": 1, "": 1}}
 
 
 def test_the_checks_say_how_many_the_file_declared_missing(one_question: Any, sav: Path) -> None:
     (check,) = declared_missing_check(read(one_question, sav))
     assert (check.statistic, check.verdict) == (4, "pass")
-    assert "q (3), a (1)" in check.meaning
+    assert "q (-1: 1, -2: 1, 99: 1); a (9: 1)" in check.meaning
 
 
 def test_stata_extended_missing_values_are_missing_and_counted(one_question: Any, dta: Path) -> None:
     survey = read(one_question, dta)
     assert survey.answers.ravel().tolist() == [0, -1, -1, 2]
-    assert survey.declared_missing == {"q": 2}
+    assert survey.declared_missing == {"q": {".a": 1, ".z": 1}}
 
 
 def test_a_stata_missing_value_can_be_an_option(one_question: Any, dta: Path) -> None:
