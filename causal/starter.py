@@ -107,9 +107,9 @@ def _bins(found: Inspection, taken: set[str | None], chosen: bool) -> Iterator[s
         wide = [column for column in wide if _is_demographic(column)]
     if not wide:
         return
-    yield "# FILL-IN: numbers can be binned (the low end is inside, the high end outside, null is open), here in thirds"
-    yield "# of the file's rows. An open end takes all there is: list codes such as -1 or 998 under missing. Choose bounds"
-    yield "# that mean something, and remove the first # to use one:"
+    yield "# FILL-IN: numbers can be binned (the low end is inside, the high end outside), here in thirds of the rows."
+    yield "# null is an open end that takes all there is, so list codes such as -1 or 998 under missing. Choose bounds"
+    yield "# that mean something, and remove the first # of the lines to use:"
     for column in wide[:MOST_ATTRIBUTES]:
         cuts = [f"{cut:.15g}" for cut in column.spread[1:-1]]
         yield f"#  {_quoted(_attribute_name(column.name))}:"

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from causal.counts import count
+from causal.distributions import distributions_table
 from causal.effects import model_effects, survey_effects
 from causal.grid import grid_from_counts, grid_from_table, subsets
 from causal.study import Study
@@ -37,7 +38,7 @@ def table(study: Study, respondents: pd.DataFrame) -> pd.DataFrame:
     return effects_of(study, respondents)
 
 
-def independent(people: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def independent(people: pd.DataFrame, adjacent: bool = False) -> Iterator[dict[str, Any]]:
     """Every toggle of the small study, straight from the respondents."""
     for nation, (question, (column, options)) in product(["NA", "NO"], QUESTIONS.items()):
         answered = people[(people["nation"] == nation) & people[column].isin(options)]
@@ -45,8 +46,10 @@ def independent(people: pd.DataFrame) -> Iterator[dict[str, Any]]:
             for names in combinations(LEVELS, size):
                 for attribute in names:
                     held = [name for name in names if name != attribute]
-                    reference, *others = LEVELS[attribute][1]
+                    first, *others = LEVELS[attribute][1]
+                    before = dict(zip(others, [first, *others], strict=False))
                     for treated, context in product(others, product(*(LEVELS[name][1] for name in held))):
+                        reference = before[treated] if adjacent else first
                         row: dict[str, Any] = dict.fromkeys(LEVELS)
                         row |= {"country": nation, "question": question, "attribute": attribute}
                         row |= {"reference": reference, "treated": treated, "granularity": size}
@@ -72,8 +75,14 @@ def keyed(rows: pd.DataFrame) -> dict[tuple[Any, ...], pd.Series]:
     return {tuple(None if pd.isna(row[k]) else row[k] for k in KEY): row for _, row in rows.iterrows()}
 
 
-def test_every_toggle_equals_an_independent_computation(table: pd.DataFrame, respondents: pd.DataFrame) -> None:
-    expected = list(independent(respondents))
+@pytest.mark.parametrize("adjacent", [False, True])
+def test_every_toggle_equals_an_independent_computation(
+    raw: dict[str, Any], respondents: pd.DataFrame, adjacent: bool
+) -> None:
+    if adjacent:
+        raw["attributes"]["education"]["contrasts"] = "adjacent"
+    table = effects_of(Study.from_dict(raw), respondents)
+    expected = list(independent(respondents, adjacent))
     found = keyed(table)
     assert len(found) == len(table) == len(expected)
     for row in expected:
@@ -198,6 +207,37 @@ def test_known_truth_is_found_at_scale(one_question: Any) -> None:
     assert row["shift"] == pytest.approx(0.3, abs=4 * row["std_error"])
     assert row["std_error"] == pytest.approx(np.sqrt(2 * (0.61 / 4) / 20_000), rel=0.03)  # var of 0, .5, 1 is .1525
     assert row["conf_low"] < 0.3 < row["conf_high"]
+
+
+def test_adjacent_steps_add_up_to_the_contrast_with_the_reference(
+    raw: dict[str, Any], respondents: pd.DataFrame
+) -> None:
+    against_first = effects_of(Study.from_dict(raw), respondents)
+    raw["attributes"]["education"]["contrasts"] = "adjacent"
+    steps = effects_of(Study.from_dict(raw), respondents)
+    assert set(zip(steps["reference"], steps["treated"], strict=True)) == {
+        *(("male", "female"), ("urban", "rural")),
+        *(("high", "middle"), ("middle", "low")),
+    }
+    chosen = [table[table["attribute"] == "education"].set_index(KEY) for table in (against_first, steps)]
+    whole, parts = (
+        found["shift"].groupby([n for n in KEY if n not in ("reference", "treated")], dropna=False) for found in chosen
+    )
+    np.testing.assert_allclose(parts.sum(min_count=2), whole.last().where(whole.count() == 2), atol=1e-12)
+
+
+def test_a_model_has_the_surveys_rows_under_adjacent_contrasts(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["attributes"]["education"]["contrasts"] = "adjacent"
+    study = Study.from_dict(raw)
+    survey = effects_of(study, respondents)
+    counts = count(read_survey(study, respondents))
+    cells = distributions_table(
+        [grid_from_counts(counts, study, ("NA", "NO"), subset) for subset in subsets(study)], study, ("NA", "NO")
+    )
+    grids = [grid_from_table(cells, study, ("NA", "NO"), subset) for subset in subsets(study)]
+    model = model_effects(grids, study, ("NA", "NO"))
+    pd.testing.assert_frame_equal(model[KEY], survey[KEY])
+    np.testing.assert_allclose(model["shift"], survey["shift"], atol=1e-12)
 
 
 def test_model_effects_are_exact_and_always_identified(raw: dict[str, Any]) -> None:

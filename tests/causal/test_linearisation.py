@@ -149,6 +149,52 @@ def test_variance_and_covariance_by_hand(one_question: Any) -> None:
     assert design.df_limit[0, :, 0].tolist() == [3, 3]
 
 
+def directly(people: pd.DataFrame, levels: tuple[str, str]) -> tuple[float, float]:
+    """Shift and variance of one contrast in one country, as R has it: one linearised value per respondent."""
+    kept = people["q"].notna()
+    linear = np.zeros(len(people))
+    shift = 0.0
+    for sign, level in zip((-1, 1), levels, strict=True):
+        cell = kept & (people["a"] == level)
+        w = people["w"].where(cell, 0)
+        mean = (w * people["q"].fillna(0)).sum() / w.sum()
+        shift += sign * mean
+        linear += sign * w * (people["q"].fillna(0) - mean) / w.sum()
+    variance = 0.0
+    for _, stratum in people.assign(linear=linear).groupby("s"):
+        totals = stratum.groupby("c")["linear"].sum()
+        variance += len(totals) / (len(totals) - 1) * ((totals - totals.mean()) ** 2).sum()
+    return shift, variance
+
+
+@pytest.mark.parametrize("contrasts", ["reference", "adjacent"])
+def test_shifts_of_an_ordered_attribute_equal_the_direct_computation(contrasts: str) -> None:
+    rng = np.random.default_rng(7)
+    n = 300
+    people = pd.DataFrame({"s": rng.integers(0, 3, n), "c": rng.integers(0, 5, n), "w": rng.uniform(0.5, 3, n)})
+    people["a"] = rng.choice(["low", "middle", "high", "top"], n)
+    people["q"] = (rng.random(n) < 0.2 + 0.12 * people["c"]).where(rng.random(n) > 0.1).astype(float)
+    levels = {name: {"codes": [name], "persona": name} for name in ("low", "middle", "high", "top")}
+    study = Study.from_dict(
+        {
+            "name": "ordered",
+            "survey": {"source": "n.csv", "country": {"constant": "X"}, "weight": "w", "strata": "s", "psu": "c"},
+            "attributes": {"a": {"levels": levels, "contrasts": contrasts}},
+            "questions": {"q": {"text": "?", "options": {0: "no", 1: "yes"}}},
+        }
+    )
+    survey = read_survey(study, people)
+    grid = grid_from_counts(count(survey), study, survey.countries, ("a",))
+    table = survey_effects([grid], study, survey.countries)
+    names = list(levels)
+    before = names if contrasts == "adjacent" else ["low"] * 3
+    assert list(zip(table["reference"], table["treated"], strict=True)) == list(zip(before, names[1:], strict=False))
+    for _, row in table.iterrows():
+        shift, variance = directly(people, (row["reference"], row["treated"]))
+        assert row["shift"] == pytest.approx(shift, abs=1e-12)
+        assert row["std_error"] == pytest.approx(np.sqrt(variance), abs=1e-12)
+
+
 def test_lonely_psu_is_centred_at_the_mean_of_all_psus(one_question: Any) -> None:
     people = pd.DataFrame([(0, 2, 1, 1), (0, 2, 1, 1), (0, 1, 2, 1), (0, 1, 2, 2)], columns=["a", "q", "s", "c"])
     design = one_cell_design(one_question, people).design
