@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import warnings
@@ -151,6 +152,11 @@ def _read_text(path: Path, separator: str, encoding: str | None) -> pd.DataFrame
     """
     codec = "utf-8-sig" if (encoding or "utf-8").lower() in ("utf-8", "utf8", "utf_8") else encoding
     assert codec is not None
+    with path.open("rb") as stream:
+        if stream.read(3) == codecs.BOM_UTF8 and codec != "utf-8-sig":
+            raise InputError(
+                f"survey file {path} begins with the mark of UTF-8, but survey.encoding says {encoding}; remove it"
+            )
     try:
         _check_header(path, separator, codec)
         with warnings.catch_warnings():
