@@ -262,4 +262,5 @@ def method(inputs: Inputs) -> dict[str, Any]:
         "countries": [study.country_name(name) for name in sorted(inputs.effects["country"].unique())],
         "granularities": list(study.granularities),
         "references": {name: list(attribute.levels) for name, attribute in study.attributes.items()},
+        "adjacent": [name for name, attribute in study.attributes.items() if attribute.contrasts == "adjacent"],
     }
