@@ -135,6 +135,14 @@ def _binned(
     return index[positions]
 
 
+def level_spans(column: pd.Series, index: np.ndarray, levels: int) -> tuple[tuple[float, float] | None, ...]:
+    """Return the lowest and highest number that each level of a binned column took, None for an empty level."""
+    positions, keys = distinct_keys(column[index != MISSING])
+    number = np.array([math.nan if key is None else as_number(key) for key in keys])[positions]
+    held = [number[index[index != MISSING] == i] for i in range(levels)]
+    return tuple((float(values.min()), float(values.max())) if len(values) else None for values in held)
+
+
 def as_number(key: str) -> float:
     """Return the finite number that a code key says, NaN if it says none."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ DIFFERENCE = 0.1
 CHANCE = 0.05
 """q-value below which a share or difference is more than chance."""
 SHOWN = 5
+_NINES = re.compile(r"7{3,}|8{3,}|9{2,}[789]")
+"""What a missing code in a column of numbers looks like: 777, 888, 997, 998, 999, 9998, ..."""
 
 
 def gap_checks(survey: Survey | CountTable, grids: Sequence[Grid]) -> list[Check]:
@@ -38,7 +41,7 @@ def gap_checks(survey: Survey | CountTable, grids: Sequence[Grid]) -> list[Check
     list of Check
         Those on nonresponse are left out where a count table does not tell it.
     """
-    found = [level_check(survey)]
+    found = [level_check(survey), *range_check(survey)]
     finest = max(len(grid.attributes) for grid in grids)
     cells = [_cells(grid, survey) for grid in grids if len(grid.attributes) == finest and grid.asked is not None]
     if not cells:
@@ -70,6 +73,35 @@ def level_check(survey: Survey | CountTable) -> Check:
         if empty
         else "Nothing to do.",
     )
+
+
+def range_check(survey: Survey | CountTable) -> list[Check]:
+    """Number of open ranges that seem to have taken in a missing code; nothing to say without ranges."""
+    if isinstance(survey, CountTable) or not survey.spans:
+        return []
+    held, odd = [], []
+    for name, spans in survey.spans.items():
+        levels = survey.study.attributes[name].levels
+        for (level, item), span in zip(levels.items(), spans, strict=True):
+            if span is None:
+                continue
+            held.append(f"{name} {level} {span[0]:g} to {span[1]:g}")
+            low, high = item.bounds
+            odd += [f"{span[0]:g} in {name} {level}"] if np.isinf(low) and span[0] < 0 else []
+            odd += [f"{span[1]:g} in {name} {level}"] if np.isinf(high) and _NINES.fullmatch(f"{span[1]:.15g}") else []
+    return [
+        Check(
+            "ranges",
+            float(len(odd)),
+            0.0,
+            "warn" if odd else "pass",
+            f"Lowest and highest number of each range: {'; '.join(held)}."
+            + (f" These look like missing codes: {'; '.join(odd)}." if odd else ""),
+            "If they are no answer, list them under the attribute's missing; else close the range with a number."
+            if odd
+            else "Nothing to do.",
+        )
+    ]
 
 
 def _present(survey: Survey | CountTable) -> Iterator[tuple[str, np.ndarray]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from causal.codes import code_key
 from causal.covariates import read_covariates
 from causal.design import Design, declared_design, design_ids
-from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices, rows_by_code
+from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices, level_spans, rows_by_code
 from causal.errors import InputError
 from causal.readers import Source, keep_known, read_source
 from causal.sections import ConstantCountry
@@ -51,6 +51,8 @@ class Survey:
         By covariate: numbers as floats, NaN where missing; categories as indices, -1 where missing.
     missing_answers : mapping of str to mapping of str to int
         By question, the respondents without an answer by code, ``""`` where there is no code.
+    spans : mapping of str to tuple
+        By attribute whose levels are ranges: the lowest and highest number in each level, None where there is none.
     """
 
     study: Study
@@ -65,6 +67,7 @@ class Survey:
     declared_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
     missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    spans: Mapping[str, tuple[tuple[float, float] | None, ...]] = field(default_factory=dict)
 
     @property
     def respondents(self) -> int:
@@ -171,6 +174,11 @@ def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
         missing_answers={
             name: rows_by_code(coded.loc[kept & (answers[:, j] == MISSING), question.column or name])
             for j, (name, question) in enumerate(study.questions.items())
+        },
+        spans={
+            name: level_spans(frame.loc[kept, attribute.column or name], levels[kept, j], len(attribute.levels))
+            for j, (name, attribute) in enumerate(study.attributes.items())
+            if attribute.binned
         },
     )
 

@@ -132,6 +132,29 @@ def test_levels_that_nobody_has_are_named(raw: dict[str, Any], respondents: pd.D
     assert checks_of(Study.from_dict(raw), respondents)["levels"].verdict == "pass"
 
 
+@pytest.mark.parametrize(
+    ("odd", "verdict", "said"),
+    [
+        ([], "pass", "young 18 to 34; age old 35 to 89."),
+        ([998], "warn", "These look like missing codes: 998 in age old."),
+        ([-1, 9999], "warn", "These look like missing codes: -1 in age young; 9999 in age old."),
+        ([99, 0], "pass", "young 0 to 34; age old 35 to 99."),
+    ],
+)
+def test_open_ranges_that_take_in_missing_codes_are_told(
+    raw: dict[str, Any], respondents: pd.DataFrame, odd: list[int], verdict: str, said: str
+) -> None:
+    young, old = {"range": [None, 35], "persona": "young"}, {"range": [35, None], "persona": "old"}
+    raw["attributes"] = {"age": {"levels": {"young": young, "old": old}}}
+    respondents["age"] = [*odd, 34, *np.resize(np.arange(18, 90), 399 - len(odd))]
+    check = checks_of(Study.from_dict(raw), respondents)["ranges"]
+    assert (check.verdict, check.statistic) == (verdict, len(odd) if verdict == "warn" else 0)
+    assert said in check.meaning
+    raw["attributes"]["age"]["missing"] = odd
+    if 99 not in odd:
+        assert checks_of(Study.from_dict(raw), respondents)["ranges"].verdict == "pass"
+
+
 def test_missing_codes_are_named_for_the_worst_questions(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
     respondents["trust"] = ["dk"] * 30 + [None] * 20 + ["never"] * 350
     respondents["v"] = [None] * 8 + ["no"] * 392
