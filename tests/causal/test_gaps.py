@@ -61,6 +61,14 @@ def test_what_chance_alone_would_do_is_no_warning(one_question: Any) -> None:
     assert (found["toggle nonresponse"].verdict, found["toggle nonresponse"].statistic) == ("pass", 0)
 
 
+@pytest.mark.parametrize(("silent", "verdict"), [(8, "pass"), (9, "warn")])
+def test_more_than_chance_in_a_cell_by_hand(one_question: Any, silent: int, verdict: str) -> None:
+    # binomial(20, .2): P(8 or more) = .032 and P(9 or more) = .010; times two cells, .064 and .020 against .05
+    people = people_of({(0, 0): 0, (1, 0): silent}, n=20)
+    cell = checks_of(one_question(), people)["cell nonresponse"]
+    assert (cell.verdict, cell.statistic) == (verdict, 0.5 if verdict == "warn" else 0)
+
+
 def test_cells_with_few_people_and_unsupported_toggles_are_left_out(one_question: Any) -> None:
     people = pd.concat([people_of({(0, 0): 0, (1, 0): 0}), people_of({(0, 1): 9, (1, 1): 0}, n=9)])
     found = checks_of(one_question(("a", "b")), people)
