@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,8 +30,9 @@ def cross_problems(located: Located) -> Iterable[Problem]:
         *_graph_problems(located.data),
         *_name_problems(located.data),
         *_code_problems(located.data),
+        *_country_problems(located.data),
     ):
-        yield Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
+        yield Problem(line_of(located.written, loc), ".".join(map(str, loc)), message)
 
 
 _Found = tuple[tuple[Any, ...], str]
@@ -113,3 +115,16 @@ def _code_problems(raw: Any) -> Iterable[_Found]:
             loc = ("attributes", name, "levels", level)
             if both := sorted(missing & {code_key(code) for code in _items(raw, *loc, "codes")}):
                 yield loc, f"code {', '.join(both)} is a level here and missing under survey.missing; keep one"
+
+
+def _country_problems(raw: Any) -> Iterable[_Found]:
+    named = {code_key(code) for code in _mapping(raw, "survey", "countries")}
+    kept = {code_key(code) for code in _items(raw, "survey", "keep")}
+    for key, codes in (("keep", _items(raw, "survey", "keep")), ("tiers", list(_mapping(raw, "survey", "tiers")))):
+        for code in codes:
+            if named and code_key(code) not in named:
+                close = difflib.get_close_matches(code_key(code), sorted(named), n=1, cutoff=0.5)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                yield ("survey", key), f"country {code!r} is not among those that survey.countries names{hint}"
+    if kept and _mapping(raw, "survey", "country"):
+        yield ("survey", "keep"), "the survey has one country for all rows, so there is nothing to keep; remove it"

@@ -81,6 +81,8 @@ class SurveySource(Strict):
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     counts: CountColumns | None = None
     countries: dict[Text, Text] = Field(default_factory=dict)
+    keep: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
+    tiers: dict[Text, Text] = Field(default_factory=dict)
     weight: str | None = None
     strata: str | None = None
     psu: str | None = None

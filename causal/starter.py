@@ -11,6 +11,7 @@ from pathlib import Path
 from causal.crosschecks import RESERVED
 from causal.graph import ANSWER
 from causal.inspection import Column, Inspection, describe, plain
+from causal.scales import NO_ANSWER
 
 LEVELS = range(2, 9)
 OPTIONS = range(2, 12)
@@ -25,11 +26,6 @@ _DEMOGRAPHIC = re.compile(
     re.IGNORECASE,
 )
 _WEIGHT = re.compile(r"(w|wt|wtss\w*|\w*weight\w*|pspwght|wght\w*)", re.IGNORECASE)
-_NO_ANSWER = re.compile(
-    r"don.?t know|\bdk\b|refus|no answer|not applicable|\bn/?a\b|not asked|\bmissing|\binap|can.?t (choose|say)"
-    r"|not available|not ascertained|no response|unknown|\bskip",
-    re.IGNORECASE,
-)
 SHORT = 40
 """Characters of a variable label up to which its words tell an attribute; a longer one is a question's wording."""
 
@@ -166,7 +162,7 @@ def _scale(column: Column, present: bool = False) -> _Scale:
 
 def _missing(column: Column, codes: list[str]) -> set[str]:
     """Return the codes that are no answer: by the file's word, by their label, or negative beside such ones."""
-    gone = {code for code in codes if code in column.declared or _NO_ANSWER.search(column.labels.get(code, ""))}
+    gone = {code for code in codes if code in column.declared or NO_ANSWER.search(column.labels.get(code, ""))}
     negative = {code for code in codes if _number(code) < 0}
     return gone | negative if gone & negative else gone
 

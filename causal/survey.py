@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from causal.codes import code_key
+from causal.countries import Countries, read_countries
 from causal.covariates import read_covariates
 from causal.design import Design, declared_design, design_ids
-from causal.encoding import MISSING, distinct_keys, frame_hash, indices
+from causal.encoding import MISSING, frame_hash, indices
 from causal.errors import InputError
 from causal.readers import Source, keep_known, read_source
 from causal.sections import ConstantCountry
@@ -49,6 +50,8 @@ class Survey:
         By column, the values that are missing because the file itself declares their codes so.
     covariates : mapping of str to ndarray, each of shape (n,)
         By covariate: numbers as floats, NaN where missing; categories as indices, -1 where missing.
+    left_out : mapping of str to int
+        Respondents of each country that ``survey.keep`` leaves out.
     """
 
     study: Study
@@ -62,6 +65,7 @@ class Survey:
     design: Design | None = None
     declared_missing: Mapping[str, int] = field(default_factory=dict)
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def respondents(self) -> int:
@@ -152,38 +156,34 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
     covariates = read_covariates(study, frame, everywhere, problems)
     if problems:
         raise InputError("\n".join(["the survey does not fit the study:", *problems]))
-    countries, country = _countries(study, frame, everywhere)
-    kept = country != MISSING
+    countries = _countries(study, frame, everywhere)
+    kept = countries.index != MISSING
     if not kept.any():
         raise InputError("no respondent has a country; check survey.country and survey.missing")
     return Survey(
         study,
-        countries,
-        country[kept],
+        countries.names,
+        countries.index[kept],
         levels[kept],
         answers[kept],
         None if weight is None else weight[kept],
         frame_hash(frame),
-        int((~kept).sum()),
-        declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
+        int((~kept).sum()) - sum(countries.left_out.values()),
+        declared_design({key: values[kept] for key, values in ids.items()}, countries.index[kept], countries.names),
         covariates={name: values[kept] for name, values in covariates.items()},
+        left_out=countries.left_out,
     )
 
 
-def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    declared = study.survey.country
-    if isinstance(declared, ConstantCountry):
-        return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
-    positions, keys = distinct_keys(frame[declared])
-    held = sorted({key for key in keys if key is not None and key not in missing})
+def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> Countries:
+    found = read_countries(study.survey, frame, missing)
     named = {code_key(code) for code in study.survey.countries}
-    if named and (extra := [key for key in held if key not in named]):
+    if named and (extra := [key for key in found.names if key not in named]):
         raise InputError(
             f"survey.countries names {', '.join(sorted(named))}, but the data also hold {', '.join(extra)}; "
-            "name them too, or add them to survey.missing"
+            "name them too, add them to survey.missing, or list the countries you want under survey.keep"
         )
-    place = {key: i for i, key in enumerate(held)}
-    return tuple(held), np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
+    return found
 
 
 def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarray | None:
