@@ -15,8 +15,8 @@ LONGEST = 11
 ENDS_APART = 4
 """Distance from which two labelled codes are the ends of a scale; nearer ones are two options."""
 NO_ANSWER = re.compile(
-    r"don.?t know|\bdk\b|refus|no answer|not applicable|\bn/?ap?\b|not asked|\bmissing|\binap|can.?t (choose|say)"
-    r"|not available|not ascertained|no response|unknown|\bskip",
+    r"(don.?t|do not) know|\bdk\b|refus|no answer|not applicable|\bn/?ap?\b|\bnav\b|not asked|\bmissing|\binap"
+    r"|(can.?t|cannot) (choose|say)|not available|not ascertained|no response|unknown|\bskip",
     re.IGNORECASE,
 )
 """Labels of codes that are no answer."""
