@@ -130,8 +130,8 @@ WVS7 = Preset(
     country_names=_COUNTRIES,
     tiers={country: tier for tier, countries in _TIERS.items() for country in countries.split()},
     topics={f"Q{i}": topic for topic, (first, last) in _SECTIONS.items() for i in range(first, last + 1)},
-    # knowledge items, the first and second of four national goals, party
-    nominal=frozenset({"Q91", "Q92", "Q93", *(f"Q{i}" for i in range(152, 158)), "Q223"}),
+    # three ideas of society, knowledge items, the first and second of four national goals, party
+    nominal=frozenset({"Q42", "Q91", "Q92", "Q93", *(f"Q{i}" for i in range(152, 158)), "Q223"}),
     no_answer={
         "Q111": (3,),  # another answer
         "Q221": (4,),  # may not vote
