@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -85,23 +86,27 @@ def _expanded(preset: Preset, topic: str | None, user: dict[str, Any], folder: P
         raise _Refused("this key is required and missing: the path of the survey's file", ("survey", "source"))
     path = folder / survey["source"]
     path = checked_path(str(path if path.exists() else survey["source"]))
-    book = read_codebook(path, survey.get("encoding")) if path.suffix.lower() in LABELLED else None
-    questions = (
-        _own_questions(preset, user, path) if book is None else _merged_questions(preset, topic, user, path, book)
-    )
+    book = read_codebook(path, _encoding(survey)) if path.suffix.lower() in LABELLED else None
     held = None if book is None else [str(name) for name in book.frame.columns]
-    defaults = preset_attributes(preset, held)
-    attributes = _merged(_section(user, "attributes"), {name: item[1] for name, item in defaults.items()})
+    ways = preset_attributes(preset, held)
     merged = user | {
         "survey": _merged_survey(preset, survey, held),
-        "attributes": attributes,
-        "questions": questions,
+        "attributes": _merged_attributes(user, {name: entry for name, (_, entry) in ways.items()}),
     }
-    if book is not None:
-        untouched = {name: item[0] for name, item in defaults.items() if name not in _section(user, "attributes")}
-        _refuse_absent(preset, path, merged, user, book)
-        _refuse_other_codes(preset, book, untouched)
-    return merged
+    if book is None:
+        return merged | {"questions": _own_questions(preset, user, path)}
+    _refuse_absent(preset, path, merged, user, book)
+    kept = set(_section(merged, "attributes")) - set(_section(user, "attributes"))
+    _refuse_other_codes(preset, book, {name: way for name, (way, _) in ways.items() if name in kept})
+    return merged | {"questions": _merged_questions(preset, topic, user, path, book)}
+
+
+def _encoding(survey: Mapping[str, Any]) -> str | None:
+    """Return the encoding that the user names, unless it is none: that is said when the study is validated."""
+    try:
+        return codecs.lookup(str(survey["encoding"])).name
+    except LookupError:  # no such key, or no such encoding
+        return None
 
 
 def _section(user: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -109,8 +114,10 @@ def _section(user: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _merged(user: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(user: Mapping[str, Any], defaults: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Lay entries over the defaults of the same name, field by field; null takes one away."""
+    if unknown := [str(name) for name, own in user.items() if own is None and name not in defaults]:
+        raise _Refused(f"there is no {unknown[0]} to take away{_nearest(unknown[0], defaults)}", (section,))
     merged: dict[str, Any] = {}
     for name in [*defaults, *(name for name in user if name not in defaults)]:
         own = user.get(name, {})
@@ -119,6 +126,25 @@ def _merged(user: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
         default = defaults.get(name)
         merged[name] = {**default, **own} if isinstance(default, dict) and isinstance(own, dict) else own
     return merged
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _merged_attributes(user: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
+    """Return the attributes: the preset's with the user's over them, or those that a list names."""
+    asked = user.get("attributes")
+    if isinstance(asked, list):
+        if unknown := [str(name) for name in asked if name not in defaults]:
+            raise _Refused(
+                f"unknown attribute {unknown[0]!r}{_nearest(unknown[0], defaults)}; the preset has "
+                f"{', '.join(defaults)}",
+                ("attributes",),
+            )
+        return {name: entry for name, entry in defaults.items() if name in asked}
+    return _merged(asked or {}, defaults, "attributes") if isinstance(asked, dict | None) else asked
 
 
 def _merged_survey(preset: Preset, user: dict[str, Any], held: Collection[str] | None) -> dict[str, Any]:
@@ -133,14 +159,15 @@ def _merged_survey(preset: Preset, user: dict[str, Any], held: Collection[str] |
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _merged_questions(
-    preset: Preset, topic: str | None, user: dict[str, Any], path: Path, book: Labelled
-) -> dict[str, Any]:
+def _merged_questions(preset: Preset, topic: str | None, user: dict[str, Any], path: Path, book: Labelled) -> Any:
     asked = user.get("questions")
+    asked = [asked] if isinstance(asked, str) else asked
     columns = [str(name) for name in book.frame.columns]
     found = [name for name in columns if is_scale(preset, book, name)]
+    if not found:
+        raise _Refused(f"{path.name} labels none of the questions of {preset.title}; give the official file")
     topic = topic or module_of(preset, path, columns)
-    if found and preset.modules and topic is None:
+    if preset.modules and topic is None:
         known = ", ".join(sorted(set(preset.modules.values())))
         raise _Refused(
             f"{path.name} does not say which module it is (no known archive number in "
@@ -149,14 +176,16 @@ def _merged_questions(
     everything = {name: question_entry(preset, book, name, topic) for name in found}
     if isinstance(asked, list):
         return _subset(preset, everything, asked, columns)
-    own = asked if isinstance(asked, dict) else {}
+    if not isinstance(asked, dict | None):
+        return asked
+    own = asked or {}
     named = {name: _column_of(name, entry) for name, entry in own.items()}
     extra = {
         name: question_entry(preset, book, column, topic) | ({"column": column} if column != name else {})
         for name, column in named.items()
         if column in columns and column not in found and scale(book, column, preset)
     }
-    return _merged(own, everything | extra)
+    return _merged(own, everything | extra, "questions")
 
 
 def _column_of(name: Any, entry: Any) -> str:
@@ -175,9 +204,7 @@ def _subset(preset: Preset, everything: dict[str, Any], asked: list[Any], column
                 f"nonetheless, write questions as a mapping, with {name} and its options in order",
                 ("questions",),
             )
-        close = difflib.get_close_matches(name, [*everything, *topics], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise _Refused(f"unknown question or topic {name!r}{hint}", ("questions",))
+        raise _Refused(f"unknown question or topic {name!r}{_nearest(name, [*everything, *topics])}", ("questions",))
     wanted = set(map(str, asked))
     return {name: entry for name, entry in everything.items() if {name, entry.get("topic")} & wanted}
 
@@ -201,20 +228,16 @@ def _refuse_absent(preset: Preset, path: Path, merged: dict[str, Any], user: dic
     needed = {key: merged["survey"].get(key) for key in ("country", "weight") if key not in survey}
     needed |= {
         name: entry["column"]
-        for name, entry in merged["attributes"].items()
-        if name in preset.attributes and isinstance(entry, dict) and "column" not in attributes.get(name, {})
+        for name, entry in _section(merged, "attributes").items()
+        if name in preset.attributes and isinstance(entry, dict) and "column" not in (attributes.get(name) or {})
     }
-    absent = {what: column for what, column in needed.items() if column and column not in held}
-    if not absent and merged["questions"]:
+    absent = [f"{what}: {column}" for what, column in needed.items() if column and column not in held]
+    if not absent:
         return
-    lines = []
-    for what, column in absent.items():
-        close = difflib.get_close_matches(column, held, n=1)
-        lines.append(f"{what}: {column}" + (f" (nearest: {close[0]})" if close else ""))
-    if not merged["questions"]:
-        lines.append("questions: none with labels")
+    nearest = {line: difflib.get_close_matches(line.partition(": ")[2], held, n=1) for line in absent}
+    shown = [line + (f" (nearest: {close[0]})" if close else "") for line, close in nearest.items()]
     raise _Refused(
-        f"{path.name} does not look like the file of {preset.title}; it lacks {'; '.join(lines)}. Give the official "
+        f"{path.name} does not look like the file of {preset.title}; it lacks {'; '.join(shown)}. Give the official "
         "file, or say under survey and attributes which columns take their place (null takes one away)"
     )
 

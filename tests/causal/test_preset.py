@@ -91,9 +91,38 @@ def test_one_attribute_changes_field_by_field_and_the_others_stay(official: Offi
     assert study.attributes["gender"].column == "Q260"
 
 
+def test_a_list_of_attributes_keeps_these(official: Official) -> None:
+    path = official("wvs7", "official.sav", change=lambda f: f.drop(columns="H_URBRURAL"))
+    study = Study.load(written(path, more="attributes: [marital_status, gender]\n"))
+    assert list(study.attributes) == ["gender", "marital_status"]
+    message = complaint(written(path, more="attributes: [sex, gendr]\n"))
+    assert "line 5: attributes: unknown attribute 'sex'; the preset has gender, education," in message
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("attributes: {residenc: null}", "attributes: there is no residenc to take away; did you mean 'residence'?"),
+        ("questions: {Q1x: null}", "questions: there is no Q1x to take away; did you mean 'Q1'?"),
+        ("attributes: 7", "line 5: attributes: "),
+        ("questions: 7", "line 5: questions: "),
+        ("attributes: {gender: male}", "line 5: attributes.gender: "),
+        ("survey2: 1", "line 5: survey2: unknown key"),
+    ],
+)
+def test_what_is_no_override_is_an_error(official: Official, more: str, expected: str) -> None:
+    assert expected in complaint(written(official("wvs7", "official.sav"), more=more + "\n"))
+
+
+def test_an_unknown_encoding_is_the_validations_to_refuse(official: Official) -> None:
+    path = written(official("wvs7", "official.sav"), survey="  encoding: utf-88\n")
+    assert "line 5: survey.encoding: unknown encoding 'utf-88'" in complaint(path)
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
+        ("Q56", ["Q56"]),
         ("[Q56, Q1]", ["Q1", "Q56"]),
         ("[wellbeing, Q1]", ["Q1", "Q49", "Q56"]),
         ("{Q1: null, Q49: null, Q56: null, Q94: null, Q111: null}", ["Q221", "Q242", "Q254"]),
@@ -220,6 +249,17 @@ def test_questions_that_are_not_there(official: Official, asked: str, expected: 
     assert expected in complaint(written(official("wvs7", "official.sav"), more=f"questions: {asked}\n"))
 
 
+def test_a_file_whose_questions_have_no_labels_is_refused(official: Official) -> None:
+    unlabelled: dict[str, dict[Any, str]] = {f"Q{i}": {} for i in (1, 49, 56, 94, 111, 221, 242, 254)}
+    path = official("wvs7", "bare.sav", relabel=unlabelled, declared=False)
+    assert "bare.sav labels none of the questions of World Values Survey, wave 7" in complaint(written(path))
+
+
+def test_another_surveys_file_is_told_its_columns_before_its_module(official: Official) -> None:
+    path = official("issp", "x.sav", change=lambda f: f.drop(columns=["SEX", "studyno"]))
+    assert "it lacks gender: SEX" in complaint(written(path, "issp"))
+
+
 # ---- ISSP
 
 
@@ -308,6 +348,9 @@ def test_audit_end_to_end_and_again_from_the_saved_study(
     assert table["supported"].all()
 
     saved = (run / "study.yaml").read_text(encoding="utf-8")
+    sections = ("attributes", "questions", "survey")
+    expanded = Study.load(written(path, preset))
+    assert Study.load(run / "study.yaml").fingerprint(*sections) == expanded.fingerprint(*sections)
     assert "preset" not in saved
     again = tmp_path / "again"
     again.mkdir()
