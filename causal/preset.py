@@ -88,7 +88,7 @@ def _expanded(preset: Preset, topic: str | None, user: dict[str, Any], folder: P
     path = checked_path(str(path if path.exists() else survey["source"]))
     book = read_codebook(path, _encoding(survey)) if path.suffix.lower() in LABELLED else None
     held = None if book is None else [str(name) for name in book.frame.columns]
-    ways = preset_attributes(preset, held)
+    ways = preset_attributes(preset, held, book)
     merged = user | {
         "survey": _merged_survey(preset, survey, held),
         "attributes": _merged_attributes(user, {name: entry for name, (_, entry) in ways.items()}),

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from causal.inspection import plain
 from causal.labelled import Labelled, first_value
 from causal.presets.definition import Preset, PresetAttribute
 from causal.presets.issp import ISSP
 from causal.presets.wvs7 import WVS7
-from causal.scales import answer_codes, looks_ordered, scale
+from causal.scales import answer_codes, looks_ordered, scale, whole
 
 PRESETS = {preset.name: preset for preset in (WVS7, ISSP)}
 ARCHIVE_NUMBER = ("studyno", "za_nr", "v1")
@@ -39,17 +40,27 @@ def find_column(candidates: Sequence[str], held: Collection[str] | None) -> str:
 
 
 def preset_attributes(
-    preset: Preset, held: Collection[str] | None
+    preset: Preset, held: Collection[str] | None, book: Labelled | None = None
 ) -> dict[str, tuple[PresetAttribute, dict[str, Any]]]:
-    """Return, by attribute, the way in which a file holds it, and its entry of a study file."""
+    """Return, by attribute, the way in which a file holds it, and its entry of a study file.
+
+    Codes that the file labels as no answer are missing beside the preset's own.
+    """
     found = {}
     for name, ways in preset.attributes.items():
         column = find_column([way.column for way in ways], held)
         way = next((way for way in ways if way.column.lower() == column.lower()), ways[0])
+        missing = sorted({*way.missing, *(_unanswered(preset, book, replace(way, column=column)) if book else ())})
         levels = {level: {"codes": list(codes), "persona": said} for level, (codes, said) in way.levels.items()}
-        entry = {"column": column, "levels": levels} | ({"missing": list(way.missing)} if way.missing else {})
+        entry = {"column": column, "levels": levels} | ({"missing": missing} if missing else {})
         found[name] = (replace(way, column=column), entry)
     return found
+
+
+def _unanswered(preset: Preset, book: Labelled, way: PresetAttribute) -> set[int]:
+    """Return the codes of an attribute's column that the file labels, and that are no answer."""
+    labelled = {number for code in book.labels.get(way.column, {}) if (number := whole(code)) is not None}
+    return labelled - set(answer_codes(book, way.column)) - way.codes - set(preset.missing)
 
 
 def is_scale(preset: Preset, book: Labelled, column: str) -> bool:
@@ -64,7 +75,7 @@ def question_entry(preset: Preset, book: Labelled, column: str, topic: str | Non
     """Return a question's entry of a study file, with the file's own wording and labels."""
     found = scale(book, column, preset)
     assert found is not None
-    entry = {"text": " ".join(book.wording.get(column, "").split()) or column, "options": found.options}
+    entry = {"text": plain(book.wording.get(column, "")) or column, "options": found.options}
     named = preset.topics.get(column, topic)
     return entry | ({"topic": named} if named else {}) | ({"missing": list(found.missing)} if found.missing else {})
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from causal.inspection import plain
 from causal.labelled import Labelled
 from causal.presets.definition import Preset
 
@@ -47,14 +48,14 @@ def answer_codes(book: Labelled, column: str, none: Collection[int] = ()) -> dic
     """
     found = {}
     for code, label in book.labels.get(column, {}).items():
-        number = _whole(code)
+        number = whole(code)
         if number is None:
             if isinstance(code, str) and book.declares_missing(column, code):
                 continue  # Stata's .a to .z
             return {}
         if number < 0 or number in none or book.declares_missing(column, code) or NO_ANSWER.search(label):
             continue
-        found[number] = " ".join(label.split())
+        found[number] = plain(label)
     return dict(sorted(found.items()))
 
 
@@ -73,7 +74,7 @@ def scale(book: Labelled, column: str, preset: Preset) -> Scale | None:
     order = preset.order.get(column, ())
     if order and sorted(order) == list(codes):
         codes = {code: codes[code] for code in order}
-    labelled = {number for code in book.labels[column] if (number := _whole(code)) is not None}
+    labelled = {number for code in book.labels[column] if (number := whole(code)) is not None}
     missing = sorted({*labelled, *own} - set(codes) - set(preset.missing))
     return Scale(distinct_labels(codes), tuple(missing))
 
@@ -99,7 +100,8 @@ def _ends_only(codes: Sequence[int]) -> bool:
     return (len(codes) == 2 and high - low >= ENDS_APART) or (len(codes) == 3 and codes[1] * 2 == low + high)
 
 
-def _whole(code: Any) -> int | None:
+def whole(code: Any) -> int | None:
+    """Return a code as a whole number, None if it is none."""
     if isinstance(code, int | float) and float(code).is_integer():
         return int(code)
     return None

@@ -151,12 +151,12 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
                 f"  question {name} (column {column}): no respondent has an answer; "
                 "remove the question or correct its codes"
             )
-    weight = _weights(study, frame, problems)
+    countries = _countries(study, frame, everywhere)
+    weight = _weights(study, frame, ~countries.out, problems)
     ids = design_ids(study.survey, frame, everywhere, problems)
     covariates = read_covariates(study, frame, everywhere, problems)
     if problems:
         raise InputError("\n".join(["the survey does not fit the study:", *problems]))
-    countries = _countries(study, frame, everywhere)
     kept = countries.index != MISSING
     if not kept.any():
         raise InputError("no respondent has a country; check survey.country and survey.missing")
@@ -186,11 +186,11 @@ def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> Countrie
     return found
 
 
-def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarray | None:
+def _weights(study: Study, frame: pd.DataFrame, wanted: np.ndarray, problems: list[str]) -> np.ndarray | None:
     if study.survey.weight is None:
         return None
     weight = pd.to_numeric(frame[study.survey.weight], errors="coerce").to_numpy(dtype=float)
-    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1]))
+    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1])) & wanted
     if bad.any():
         problems.append(
             f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows (the first is row "

@@ -104,3 +104,10 @@ def test_names_must_agree(survey: dict[str, Any], expected: str) -> None:
 
 def test_tiers_are_any_countries_words() -> None:
     assert study(tiers={"SE": "high", "NG": 3}).survey.tiers == {"SE": "high", "NG": "3"}
+
+
+def test_only_those_kept_need_a_weight() -> None:
+    frame = FRAME.assign(w=[1, 1, 1, None, 1, 1])  # the Finn has none
+    assert read_survey(study(weight="w", keep=["SE", "NO"]), frame).respondents == 3
+    with pytest.raises(InputError, match="1 of 6 rows"):
+        read_survey(study(weight="w"), frame)

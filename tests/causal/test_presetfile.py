@@ -90,3 +90,11 @@ def test_another_coding_is_seen(official: Official, labels: dict[int, str], othe
 def test_a_column_without_labels_is_taken_at_its_word(official: Official) -> None:
     book = read_codebook(official("issp", "a.dta", n=40, relabel={"URBRURAL": {}}))
     assert coded_otherwise(book, ISSP.attributes["residence"][0]) == {}
+
+
+def test_codes_that_the_file_labels_as_no_answer_are_missing_in_attributes_too(official: Official) -> None:
+    sex = {0: "Not available", 1: "man", 2: "woman", 9: "No answer", -4: "Not asked"}
+    book = read_codebook(official("issp", "a.dta", n=40, relabel={"SEX": sex}))
+    columns = list(book.frame.columns)
+    assert preset_attributes(ISSP, columns, book)["gender"][1]["missing"] == [0, 9]
+    assert preset_attributes(ISSP, columns)["gender"][1]["missing"] == [9]

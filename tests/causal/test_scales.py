@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from causal.labelled import Labelled
 from causal.presets.wvs7 import WVS7
@@ -16,7 +18,7 @@ def book(labels: dict[Any, str], ranges: list[tuple[Any, Any]] | None = None, co
 
 
 def test_codes_come_in_the_order_of_the_numbers_without_those_that_are_no_answer() -> None:
-    labels = {3.0: "c", 1.0: " a\n b ", 2.0: "", -1.0: "x", 8.0: "Can't choose", 9.0: "No answer", 7.0: "declared"}
+    labels = {3.0: "c", 1.0: " a\x00\n b ", 2.0: "", -1.0: "x", 8.0: "Can't choose", 9.0: "No answer", 7.0: "declared"}
     found = answer_codes(book(labels, [(7.0, 7.0)]), "q")
     assert list(found.items()) == [(1, "a b"), (2, ""), (3, "c")]
     assert list(answer_codes(book(labels, [(7.0, 7.0)]), "q", none=(2,))) == [1, 3]
@@ -111,3 +113,18 @@ def test_labels_become_distinct_and_never_empty() -> None:
 )
 def test_order_is_seen_in_numbers_and_words_of_degree(labels: list[str], ordered: bool) -> None:
     assert looks_ordered(dict(enumerate(labels))) is ordered
+
+
+@given(st.dictionaries(st.integers(-9, 14).map(float), st.text(max_size=6), max_size=14))
+def test_whatever_the_labels_options_ascend_are_distinct_and_share_no_code_with_missing(labels: dict[Any, str]) -> None:
+    found = scale(book(labels), "q", WVS7)
+    if found is None:
+        return
+    codes = list(found.options)
+    assert codes == sorted(set(codes))
+    assert 2 <= len(codes) <= 11
+    assert min(codes) >= 0
+    assert max(codes) - min(codes) <= 10
+    assert all(found.options.values())
+    assert not set(codes) & set(found.missing)
+    assert set(map(int, labels)) <= {*codes, *found.missing, *WVS7.missing}
