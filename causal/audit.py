@@ -42,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def inspect(source: str) -> None:
     """Print a study file to start from, with what was recognised as comments."""
     from causal.inspection import inspect_file
+    from causal.presetstarter import labels_wanted, preset_starter
     from causal.starter import starter
 
-    print(starter(inspect_file(source)), end="")
+    found = inspect_file(source)
+    print(preset_starter(found) or labels_wanted(found) + starter(found), end="")
 
 
 def audit(arguments: argparse.Namespace) -> None:

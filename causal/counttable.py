@@ -34,6 +34,8 @@ class CountTable:
         One row per country, question, persona and option.
     data_hash : str
         SHA-256 of what was read.
+    left_out : mapping of str to int
+        Rows of each country that ``survey.keep`` leaves out.
     """
 
     study: Study
@@ -43,6 +45,7 @@ class CountTable:
     without_country: int = 0
     declared_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def counts_for(self, attributes: Sequence[str]) -> Counts:
         """Return the counts from which personas with these attributes specified are summed.
@@ -138,7 +141,7 @@ def read_count_table(study: Study, data: pd.DataFrame | None = None) -> CountTab
         holds no persona of any granularity that the study asks for.
     """
     countries, rows, data_hash = read_rows(study, data)
-    table = CountTable(study, countries, rows, data_hash)
+    table = CountTable(study, countries.names, rows, data_hash, left_out=countries.left_out)
     _refuse_overlap(table)
     if not any(table.holds(subset) for subset in subsets(study) if subset):
         raise InputError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from causal.codes import code_key
 from causal.graph import ANSWER
 from causal.yamlfile import Located, Problem, line_of
 
@@ -24,8 +26,12 @@ RESERVED = frozenset(
 
 def cross_problems(located: Located) -> Iterable[Problem]:
     """Yield what no single section can see; the file may still break the schema anywhere."""
-    for loc, message in (*_graph_problems(located.data), *_name_problems(located.data)):
-        yield Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
+    for loc, message in (
+        *_graph_problems(located.data),
+        *_name_problems(located.data),
+        *_country_problems(located.data),
+    ):
+        yield Problem(line_of(located.written, loc), ".".join(map(str, loc)), message)
 
 
 _Found = tuple[tuple[Any, ...], str]
@@ -92,3 +98,16 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
             yield where, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
     if asked and all(value == 0 for value in asked):
         yield where, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
+
+
+def _country_problems(raw: Any) -> Iterable[_Found]:
+    named = {code_key(code) for code in _mapping(raw, "survey", "countries")}
+    kept = {code_key(code) for code in _items(raw, "survey", "keep")}
+    for key, codes in (("keep", _items(raw, "survey", "keep")), ("tiers", list(_mapping(raw, "survey", "tiers")))):
+        for code in codes:
+            if named and code_key(code) not in named:
+                close = difflib.get_close_matches(code_key(code), sorted(named), n=1, cutoff=0.5)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                yield ("survey", key), f"country {code!r} is not among those that survey.countries names{hint}"
+    if kept and _mapping(raw, "survey", "country"):
+        yield ("survey", "keep"), "the survey has one country for all rows, so there is nothing to keep; remove it"

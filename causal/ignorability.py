@@ -47,6 +47,7 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
         identification_check(raw),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
+        *left_out_check(survey),
         *coverage_check(survey),
         *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
     ]
@@ -216,6 +217,26 @@ def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
             "pass",
             f"The file declares codes missing, and these values were read as no answer: {named}.",
             "To keep one as an answer, list its code under the question's options.",
+        )
+    ]
+
+
+def left_out_check(survey: Survey | CountTable) -> list[Check]:
+    """Rows of the countries that the study leaves out; nothing to say where it keeps all."""
+    out = survey.left_out
+    if not out:
+        return []
+    largest = sorted(out.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{name} ({rows})" for name, rows in largest[:8]) + (" ..." if len(out) > 8 else "")
+    return [
+        Check(
+            "countries left out",
+            float(sum(out.values())),
+            0.0,
+            "pass",
+            f"survey.keep keeps {', '.join(survey.countries)}; {sum(out.values())} rows of {len(out)} other countries "
+            f"are left out: {named}.",
+            "Nothing to do: countries are separate samples.",
         )
     ]
 

@@ -29,11 +29,12 @@ LEVELS = range(2, 9)
 """Numbers of distinct values that can be an attribute's levels as they are."""
 MOST_VALUES = 300
 """Distinct values that are kept of a column; one with more is no attribute, no question and no country."""
-_NO_ANSWER = re.compile(
-    r"don.?t know|\bdk\b|refus|no answer|not applicable|\bn/?a\b|not asked|\bmissing|\binap|can.?t (choose|say)"
-    r"|not available|not ascertained|no response|unknown|\bskip",
+NO_ANSWER = re.compile(
+    r"(don.?t|do not) know|\bdk\b|refus|no answer|not applicable|\bn/?ap?\b|\bnav\b|not asked|\bmissing|\binap"
+    r"|(can.?t|cannot) (choose|say)|not available|not ascertained|no response|unknown|\bskip",
     re.IGNORECASE,
 )
+"""Labels of codes that are no answer."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _read_guessing(path: Path) -> tuple[pd.DataFrame, str | None]:
 def no_answer(codes: Iterable[str], labels: Mapping[str, str], declared: Iterable[str]) -> set[str]:
     """Return the codes that are no answer: by the file's word, by their label, or negative beside such ones."""
     codes, declared = set(codes), set(declared)
-    gone = {code for code in codes if code in declared or _NO_ANSWER.search(labels.get(code, ""))}
+    gone = {code for code in codes if code in declared or NO_ANSWER.search(labels.get(code, ""))}
     negative = {code for code in codes if as_number(code) < 0}
     return gone | negative if gone & negative else gone
 

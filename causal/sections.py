@@ -84,6 +84,8 @@ class SurveySource(Strict):
     counts: CountColumns | None = None
     countries: dict[Text, Text] = Field(default_factory=dict)
     id: str | None = None
+    keep: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
+    tiers: dict[Text, Text] = Field(default_factory=dict)
     weight: str | None = None
     strata: str | None = None
     psu: str | None = None

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.codes import code_key
+from causal.countries import Countries, read_countries
 from causal.covariates import read_covariates
 from causal.design import Design, declared_design, design_ids
 from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices, level_spans, rows_by_code
@@ -53,6 +54,8 @@ class Survey:
         By question, the respondents without an answer by code, ``""`` where there is no code.
     spans : mapping of str to tuple
         By attribute whose levels are ranges: the lowest and highest number in each level, None where there is none.
+    left_out : mapping of str to int
+        Respondents of each country that ``survey.keep`` leaves out.
     """
 
     study: Study
@@ -68,6 +71,7 @@ class Survey:
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
     missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     spans: Mapping[str, tuple[tuple[float, float] | None, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def respondents(self) -> int:
@@ -150,26 +154,26 @@ def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
                 f"  question {name} (column {column}): no respondent has an answer; "
                 "remove the question or correct its codes"
             )
-    weight = _weights(study, frame, problems)
+    countries = _countries(study, frame, everywhere)
+    weight = _weights(study, frame, ~countries.out, problems)
     problems += _id_problems(study, frame, everywhere)
     ids = design_ids(study.survey, frame, everywhere, problems)
     covariates = read_covariates(study, frame, everywhere, problems)
     if problems:
         raise InputError("\n".join(["the survey does not fit the study:", *problems]))
-    countries, country = _countries(study, frame, everywhere)
-    kept = country != MISSING
+    kept = countries.index != MISSING
     if not kept.any():
         raise InputError("no respondent has a country; check survey.country and survey.missing")
     return Survey(
         study,
-        countries,
-        country[kept],
+        countries.names,
+        countries.index[kept],
         levels[kept],
         answers[kept],
         None if weight is None else weight[kept],
         frame_hash(frame),
-        int((~kept).sum()),
-        declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
+        int((~kept).sum()) - sum(countries.left_out.values()),
+        declared_design({key: values[kept] for key, values in ids.items()}, countries.index[kept], countries.names),
         covariates={name: values[kept] for name, values in covariates.items()},
         missing_answers={
             name: rows_by_code(coded.loc[kept & (answers[:, j] == MISSING), question.column or name])
@@ -180,23 +184,19 @@ def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
             for j, (name, attribute) in enumerate(study.attributes.items())
             if attribute.binned
         },
+        left_out=countries.left_out,
     )
 
 
-def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    declared = study.survey.country
-    if isinstance(declared, ConstantCountry):
-        return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
-    positions, keys = distinct_keys(frame[declared])
-    held = sorted({key for key in keys if key is not None and key not in missing})
+def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> Countries:
+    found = read_countries(study.survey, frame, missing)
     named = {code_key(code) for code in study.survey.countries}
-    if named and (extra := [key for key in held if key not in named]):
+    if named and (extra := [key for key in found.names if key not in named]):
         raise InputError(
             f"survey.countries names {', '.join(sorted(named))}, but the data also hold {', '.join(extra)}; "
-            "name them too, or add them to survey.missing"
+            "name them too, add them to survey.missing, or list the countries you want under survey.keep"
         )
-    place = {key: i for i, key in enumerate(held)}
-    return tuple(held), np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
+    return found
 
 
 def _id_problems(study: Study, frame: pd.DataFrame, missing: set[str]) -> list[str]:
@@ -229,11 +229,11 @@ def _key_positions(column: pd.Series) -> tuple[np.ndarray, list[str | None]]:
     return np.array([place[key] for key in keys])[positions], list(place)
 
 
-def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarray | None:
+def _weights(study: Study, frame: pd.DataFrame, wanted: np.ndarray, problems: list[str]) -> np.ndarray | None:
     if study.survey.weight is None:
         return None
     weight = pd.to_numeric(frame[study.survey.weight], errors="coerce").to_numpy(dtype=float)
-    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1]))
+    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1])) & wanted
     if bad.any():
         problems.append(
             f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows (the first is row "
