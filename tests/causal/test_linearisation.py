@@ -15,6 +15,7 @@ from causal.design import nest
 from causal.distributions import distributions_table
 from causal.effects import survey_effects
 from causal.grid import Grid, grid_from_counts, scores, subsets
+from causal.linearisation import quadratic
 from causal.study import Study
 from causal.survey import Survey, read_survey
 
@@ -100,7 +101,7 @@ def test_every_mean_and_its_standard_error_equal_rs(survey: Survey, grids: list[
                 continue
             p, v = grid.p[place], grid.v[place]
             score = scores(survey.study)[place[-1]]
-            variance = grid.design.mean[place] if grid.design else (v * (score - p @ score) ** 2).sum()
+            variance = quadratic(grid.design.covariance[place], score) if grid.design else (v * (score - p @ score) ** 2).sum()
             levels: dict[str, Any] = dict.fromkeys(LEVELS)
             levels |= {name: LEVELS[name][i] for name, i in zip(grid.attributes, place[1:-1], strict=True)}
             key = {"country": survey.countries[place[0]], "question": list(QUESTIONS)[place[-1]]}
@@ -142,9 +143,9 @@ def test_variance_and_covariance_by_hand(one_question: Any) -> None:
     high = 2 * 2 * 0.125**2 + 1.5 * (0.25**2 - 0.25**2 / 3)
     # deviations: stratum 1: (-.04, .04) and (.125, -.125); stratum 2: the product of sums is -.16 * .25
     shared = 2 * (-2 * 0.04 * 0.125) + 1.5 * (-0.08 * 0.25 + 0.16 * 0.25 / 3)
-    np.testing.assert_allclose(design.mean[0, :, 0], [low, high], rtol=1e-12)
-    np.testing.assert_allclose(design.option[0, :, 0], [[low, low], [high, high]], rtol=1e-12)
-    np.testing.assert_allclose(design.covariance["a"][0, :, 0], [low, shared], rtol=1e-12)
+    two = np.array([[1, -1], [-1, 1]])  # the first of two shares moves as the second does, the other way
+    np.testing.assert_allclose(design.covariance[0, :, 0], [low * two, high * two], rtol=1e-12)
+    np.testing.assert_allclose(design.crossed["a"][0][0, 0], shared * two, rtol=1e-12)
     assert design.df[0, :, 0].tolist() == [3, 1]  # 4 and 2 PSUs with an answer, 5 PSUs less 2 strata in all
     assert design.df_limit[0, :, 0].tolist() == [3, 3]
 
@@ -154,15 +155,15 @@ def test_lonely_psu_is_centred_at_the_mean_of_all_psus(one_question: Any) -> Non
     design = one_cell_design(one_question, people).design
     assert design is not None
     # m = .5; the lonely PSU's sum is 2 * .5 / 4 = .25; the others' are equal, so stratum 2 adds nothing
-    assert design.mean[0, 0, 0] == pytest.approx(0.25**2)
+    assert design.covariance[0, 0, 0, 1, 1] == pytest.approx(0.25**2)
 
 
 def test_empty_cells_have_no_variance(one_question: Any) -> None:
     people = pd.DataFrame([(0, 2, 1, 1), (0, 1, 1, 2)], columns=["a", "q", "s", "c"])
     design = one_cell_design(one_question, people).design
     assert design is not None
-    for found in (design.mean, design.option, design.covariance["a"]):
-        assert np.isnan(found[0, 1]).all()
+    assert np.isnan(design.covariance[0, 1]).all()
+    assert np.isnan(design.crossed["a"][0]).all()
 
 
 def test_respondents_as_psus_equal_no_psus_at_all(one_question: Any) -> None:
@@ -175,8 +176,11 @@ def test_respondents_as_psus_equal_no_psus_at_all(one_question: Any) -> None:
         survey = read_survey(study, people)
         grids = [grid_from_counts(count(survey), study, survey.countries, subset) for subset in subsets(study)]
         tables.append(survey_effects(grids, study, survey.countries))
-    for name in ("std_error", "conf_low", "conf_high", "p_value"):
-        np.testing.assert_allclose(tables[1][name], tables[0][name], rtol=0, atol=1e-12, err_msg=name)
+    for name in ("std_error", "conf_low", "conf_high", "p_value", "wald_statistic", "wald_df", "wald_p_value"):
+        np.testing.assert_allclose(tables[1][name], tables[0][name], rtol=0, atol=1e-9, err_msg=name)
+    for name in ("effect_low", "effect_high", "cdf_low", "cdf_high"):
+        one, other = (np.stack(table[name].dropna().tolist()) for table in tables)
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=name)
 
 
 def clustered_questions(rng: np.random.Generator, questions: int, psus: int, size: int) -> tuple[Survey, float]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from scipy.stats import t as t_quantile
 
-from causal.estimators.cell import CellDesign, Cells, Contrast, contrast
+from causal.estimators.cell import CellDesign, Cells, contrast
+from causal.estimators.result import Estimates
 
 Z = norm.ppf(0.975)
 
@@ -25,16 +26,25 @@ def cells(counts: np.ndarray | list[int] | list[list[int]]) -> Cells:
 
 def compare(
     reference: Cells, treated: Cells, confidence: float = 0.95, covariance: np.ndarray | float = 0.0
-) -> Contrast:
+) -> Estimates:
     rows, options = reference.p.shape
     score = np.broadcast_to(np.arange(options) / (options - 1), (rows, options))
-    return contrast(reference, treated, score, np.full(rows, options), confidence, covariance)
+    crossed = np.stack([matrix(options, value) for value in np.broadcast_to(covariance, rows)])
+    given = crossed if np.any(covariance) or reference.design else None
+    return contrast(reference, treated, score, np.full(rows, options), confidence, given)
+
+
+def matrix(options: int, variance: float) -> np.ndarray:
+    """A covariance of shares in which the mean score has the given variance."""
+    score = np.arange(options) / (options - 1)
+    even = np.eye(options) / options - 1 / options**2
+    return variance / (score @ even @ score) * even
 
 
 def designed(counts: list[int], variance: float, df: float = np.inf, df_limit: float = np.inf) -> Cells:
     """A cell of the given answers and design-based variance."""
     plain = cells(counts)
-    return replace(plain, design=CellDesign(np.array([variance]), np.array([df]), np.array([df_limit])))
+    return replace(plain, design=CellDesign(matrix(len(counts), variance)[None], np.array([df]), np.array([df_limit])))
 
 
 @pytest.mark.parametrize(
