@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from causal.counts import count
 from causal.design import nest
 from causal.distributions import distributions_table
 from causal.effects import survey_effects
+from causal.estimators.cell import Cells
 from causal.grid import Grid, grid_from_counts, scores, subsets
 from causal.linearisation import quadratic
 from causal.study import Study
@@ -107,6 +110,88 @@ def test_every_mean_and_its_standard_error_equal_rs(survey: Survey, grids: list[
             key = {"country": survey.countries[place[0]], "question": list(QUESTIONS)[place[-1]]}
             rows.append(key | levels | {"estimate": p @ score, "std_error": np.sqrt(variance)})
     assert_agree(pd.DataFrame(rows), in_r[in_r["what"] == "mean"], ["country", "question", *LEVELS])
+
+
+@pytest.fixture(scope="module")
+def matrices_in_r(variant: str) -> pd.DataFrame:
+    found = pd.read_csv(FIXTURES / "covariance_r.csv", keep_default_na=False, na_values=[""])
+    return found[found["variant"] == variant].drop(columns="variant")
+
+
+def every_pair(study: Study, attribute: str) -> list[tuple[int, int]]:
+    return list(combinations(range(len(study.attributes[attribute].levels)), 2))
+
+
+@pytest.fixture(scope="module")
+def paired(survey: Survey) -> list[Grid]:
+    """The grids of covariance_r.csv, with the covariance of every two levels of an attribute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("causal.grid.contrasts", every_pair)
+        counts, asked = count(survey), (("education",), tuple(LEVELS))
+        return [grid_from_counts(counts, survey.study, survey.countries, subset) for subset in asked]
+
+
+def matrix_rows(values: np.ndarray, key: dict[str, Any]) -> list[dict[str, Any]]:
+    pairs = combinations_with_replacement(range(len(values)), 2)
+    return [key | {"first": k + 1, "second": m + 1, "ours": values[k, m]} for k, m in pairs]
+
+
+def trust_cells(grid: Grid, survey: Survey) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+    """Every answered cell of the question trust: its place on the grid and its names in R's table."""
+    for place in np.ndindex(grid.n.shape[:-1]):
+        levels: dict[str, Any] = dict.fromkeys(LEVELS)
+        levels |= {name: LEVELS[name][i] for name, i in zip(grid.attributes, place[1:], strict=True)}
+        if grid.n[(*place, 0)]:
+            yield (*place, 0), {"country": survey.countries[place[0]], "question": "trust", **levels}
+
+
+def test_covariances_of_a_cells_shares_equal_rs(
+    survey: Survey, paired: list[Grid], matrices_in_r: pd.DataFrame
+) -> None:
+    rows = []
+    for grid in paired:
+        for place, key in trust_cells(grid, survey):
+            one = Cells(grid.p[place][None], grid.v[place][None], grid.n[place][None], grid.n_eff[place][None])
+            found = one.covariance[0] if grid.design is None else grid.design.covariance[place]
+            rows += matrix_rows(found, key)
+    both = pd.DataFrame(rows).merge(matrices_in_r[matrices_in_r["what"] == "own"], how="outer")
+    assert len(both) == len(rows)
+    np.testing.assert_allclose(both["ours"], both["value"], rtol=0, atol=1e-13)
+
+
+def test_covariances_of_two_levels_shares_equal_rs(
+    survey: Survey, paired: list[Grid], matrices_in_r: pd.DataFrame
+) -> None:
+    """Reference and treated level, and steps between adjacent ones."""
+    theirs = matrices_in_r[matrices_in_r["what"] == "crossed"]
+    if survey.design is None:  # nobody is in two cells
+        np.testing.assert_allclose(theirs["value"], 0, atol=1e-16)
+        return
+    rows = []
+    for grid in paired:
+        assert grid.design is not None
+        for axis, name in enumerate(grid.attributes, start=1):
+            shape = (*grid.n.shape[:axis], *grid.n.shape[axis + 1 :])
+            for i, (base, treated) in enumerate(every_pair(survey.study, name)):
+                found = grid.design.crossed[name][i].reshape(*shape, 4, 4)
+                for place, key in trust_cells(grid, survey):
+                    values = found[(*place[:axis], *place[axis + 1 :])]
+                    if place[axis] == treated and not np.isnan(values).any():
+                        rows += matrix_rows(values, key | {"attribute": name, "base": LEVELS[name][base]})
+    both = pd.DataFrame(rows).merge(theirs, how="outer")
+    assert len(both) == len(rows)
+    np.testing.assert_allclose(both["ours"], both["value"], rtol=0, atol=1e-13)
+
+
+def test_design_effects_equal_rs(survey: Survey, grids: list[Grid], matrices_in_r: pd.DataFrame) -> None:
+    table = distributions_table(grids, survey.study, survey.countries)
+    cells = table[table["option"] == 1]
+    theirs = matrices_in_r[matrices_in_r["what"] == "deff"]
+    both = theirs.merge(cells, how="left", on=["country", "question", *LEVELS])
+    assert both["n"].notna().all()
+    one_answer = both["value"].isna()  # 0 / 0
+    assert both.loc[one_answer, "deff"].isna().all()
+    np.testing.assert_allclose(both.loc[~one_answer, "deff"], both.loc[~one_answer, "value"], rtol=1e-10)
 
 
 def test_fixture_has_what_it_is_for(in_r: pd.DataFrame) -> None:
