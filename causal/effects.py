@@ -49,7 +49,8 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     Returns
     -------
     DataFrame
-        The effects table. Unsupported toggles stay in it, marked, without a q-value. The ``pooled`` rows, if any, follow the ``cell`` rows in the same order.
+        The effects table. Unsupported toggles stay in it, marked, without a q-value. The ``pooled`` rows, if any,
+        follow the ``cell`` rows in the same order.
     """
     table = _table(grids, study, countries, "cell", study.causal_graph.estimand)
     enough = study.effects.support

@@ -113,8 +113,8 @@ def linearise(
     empty = np.where(total > 0, 0.0, np.nan)[..., None, None]
     covariance += empty
     for name, of in contrasts.items():
-        for pairs, found in zip(of, crossed[name], strict=True):
-            found += empty[pairs.base] + empty[pairs.treated]
+        for pairs, into in zip(of, crossed[name], strict=True):
+            into += empty[pairs.base] + empty[pairs.treated]
     df_limit = np.broadcast_to(sums.df[country][:, None].astype(float), members.shape)
     return Linearised(covariance, crossed, np.clip(members - 1, 1, df_limit), df_limit)
 

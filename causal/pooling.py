@@ -85,8 +85,8 @@ def pooled_rows(cells: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return one ``pooled`` row beside each ``cell`` row.
 
     Toggles without support have no pooled value. There are no tests, and no intervals of options: the shift's
-    intervals cover on average over toggles, which is no test of a single one. ``p_reference`` and ``p_treated`` are the distributions nearest to the
-    raw ones that have the pooled shift.
+    intervals cover on average over toggles, which is no test of a single one. ``p_reference`` and ``p_treated`` are
+    the distributions nearest to the raw ones that have the pooled shift.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def _shift(reference: Sequence[float], treated: Sequence[float]) -> float:
 def _unheld(table: pd.DataFrame, kind: str) -> np.ndarray:
     """Return where the intervals of "effect" or "cdf" are given for one bound only, ill-formed, or miss their value."""
     columns = [table[name] for name in ("p_reference", "p_treated", f"{kind}_low", f"{kind}_high")]
-    sizes = np.array([[len(row) if np.iterable(row) else -1 for row in column] for column in columns])
+    sizes = np.array([[len(row) if isinstance(row, Sized) else -1 for row in column] for column in columns])
     bad = (sizes[2:] != sizes[0]).any(axis=0) & (sizes[2:] >= 0).any(axis=0)
     for k in np.unique(sizes[0, ~bad & (sizes[2] > 0)]):
         rows = ~bad & (sizes[2] == k)

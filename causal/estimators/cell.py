@@ -111,7 +111,7 @@ def contrast(
     shift = difference(a, b, covariance, stretch)
     low, high = shift.interval(z)
     effect, cdf = (_proportions(ends, crossed, options, z, stretch, cumulated) for cumulated in (False, True))
-    test = wald(*(end.shares for end in ends), 0.0 if crossed is None else crossed)
+    test = wald(ends[0].shares, ends[1].shares, 0.0 if crossed is None else crossed)
     return Estimates(
         p_reference=reference.p,
         p_treated=treated.p,

@@ -104,7 +104,9 @@ def test_every_mean_and_its_standard_error_equal_rs(survey: Survey, grids: list[
                 continue
             p, v = grid.p[place], grid.v[place]
             score = scores(survey.study)[place[-1]]
-            variance = quadratic(grid.design.covariance[place], score) if grid.design else (v * (score - p @ score) ** 2).sum()
+            variance = (
+                quadratic(grid.design.covariance[place], score) if grid.design else (v * (score - p @ score) ** 2).sum()
+            )
             levels: dict[str, Any] = dict.fromkeys(LEVELS)
             levels |= {name: LEVELS[name][i] for name, i in zip(grid.attributes, place[1:-1], strict=True)}
             key = {"country": survey.countries[place[0]], "question": list(QUESTIONS)[place[-1]]}

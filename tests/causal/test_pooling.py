@@ -54,7 +54,9 @@ def test_unsupported_toggles_have_no_pooled_value_and_nothing_has_a_test(
     values = ["shift", "std_error", "conf_low", "conf_high"]
     assert added.loc[added["supported"], values].notna().all(axis=None)
     assert added.loc[~added["supported"], [*values, "p_reference", "p_treated"]].isna().all(axis=None)
-    assert added[["p_value", "q_value"]].isna().all(axis=None)
+    assert added[["p_value", "q_value", "family_q_value"]].isna().all(axis=None)
+    assert added[["effect_low", "effect_high", "cdf_low", "cdf_high"]].isna().all(axis=None)
+    assert added[["wald_statistic", "wald_df", "wald_p_value"]].isna().all(axis=None)
 
 
 def test_a_fit_pools_one_contrast_with_the_same_attributes_held(study: Study, respondents: pd.DataFrame) -> None:

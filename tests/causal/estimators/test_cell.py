@@ -392,7 +392,10 @@ def option_coverage(options: int, sizes: tuple[int, int], draws: int = 1000) -> 
     for r, t in itertools.product(shapes(options).values(), repeat=2):
         reference, treated = cells(rng.multinomial(sizes[0], r, draws)), cells(rng.multinomial(sizes[1], t, draws))
         found, effect = compare(reference, treated), t - r
-        low, high = (np.hstack([x, y[:, :-1]]) for x, y in ((found.effect_low, found.cdf_low), (found.effect_high, found.cdf_high)))
+        low, high = (
+            np.hstack([x, y[:, :-1]])
+            for x, y in ((found.effect_low, found.cdf_low), (found.effect_high, found.cdf_high))
+        )
         truth = np.r_[effect, effect.cumsum()[:-1]]
         rates.append(((low <= truth + 1e-12) & (truth - 1e-12 <= high)).mean(axis=0))
     return np.array(rates)

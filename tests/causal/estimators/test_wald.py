@@ -53,7 +53,9 @@ def test_p_value_is_that_of_a_gamma_with_the_moments_of_all_deals(pair: tuple[li
     mean, variance = np.mean(deals), np.var(deals)
     pearson = stats.chi2_contingency(table, correction=False).statistic
     found = wald(shares(pair[0]), shares(pair[1]))
-    assert found.p_value[0] == pytest.approx(stats.gamma.sf(pearson, mean**2 / variance, scale=variance / mean), rel=1e-9)
+    assert found.p_value[0] == pytest.approx(
+        stats.gamma.sf(pearson, mean**2 / variance, scale=variance / mean), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("k", [2, 3, 5, 10])
@@ -110,7 +112,7 @@ def test_variance_three_times_as_large_divides_the_statistic_by_three() -> None:
     plain = wald(shares(REFERENCE), shares(TREATED))
     ends = [designed(counts, v) for counts, v in zip((REFERENCE, TREATED), matrices(3.0), strict=True)]
     found = wald(*ends)
-    assert found.statistic[0] == pytest.approx(plain.statistic[0] / 3, rel=1e-3)  # own shares for the excess, not pooled
+    assert found.statistic[0] == pytest.approx(plain.statistic[0] / 3, rel=1e-3)  # not quite: each cell's own shares
     assert found.p_value[0] == pytest.approx(stats.chi2.sf(found.statistic[0], 2), rel=1e-2)
 
 
