@@ -1,7 +1,7 @@
 """Means, shares, their standard errors and design effects against svy, computed live.
 
-svy agrees with R's survey package, and so with us, wherever both answer; a stratum with one PSU is an error in svy until
-a rule is named, of which "center" is R's "adjust".
+svy agrees with R's survey package, and so with us, on everything asked here; a stratum with one PSU is an error in svy
+until a rule is named, of which "center" is R's "adjust".
 """
 
 from __future__ import annotations
