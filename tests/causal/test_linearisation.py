@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -270,8 +271,13 @@ def test_respondents_as_psus_equal_no_psus_at_all(one_question: Any) -> None:
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=name)
 
 
-def clustered_questions(rng: np.random.Generator, questions: int, psus: int, size: int) -> tuple[Survey, float]:
-    """Simulate independent questions on one sample: PSUs with an effect of their own, weights, small cells of b=1."""
+def clustered_questions(
+    rng: np.random.Generator, questions: int, psus: int, size: int, between: bool = False
+) -> tuple[Survey, float]:
+    """Simulate independent questions on one sample: PSUs with an effect of their own, weights, small cells of b=1.
+
+    Answers depend on a and not on b, which may be a property of PSUs.
+    """
     level = {"levels": {f"l{i}": {"codes": [i], "persona": f"p{i}"} for i in (0, 1)}}
     question = {"text": "?", "options": {k: f"o{k}" for k in range(4)}}
     study = Study.from_dict(
@@ -283,7 +289,8 @@ def clustered_questions(rng: np.random.Generator, questions: int, psus: int, siz
         }
     )
     psu = np.repeat(np.arange(psus), size)
-    a, b = rng.random(len(psu)) < 0.5, rng.random(len(psu)) < 0.25
+    a = rng.random(len(psu)) < 0.5
+    b = psu % 4 == 1 if between else rng.random(len(psu)) < 0.25
     shared = rng.normal(size=(psus, questions))[psu]
     latent = np.sqrt(0.15) * shared + np.sqrt(0.85) * rng.normal(size=shared.shape)
     p = np.array([[0.1, 0.2, 0.3, 0.4], [0.3, 0.3, 0.2, 0.2]])
@@ -307,3 +314,34 @@ def test_interval_keeps_its_coverage_under_clusters_and_weights(psus: int, size:
         normal.append((table["shift"] - truth).abs() <= 1.96 * table["std_error"])
     assert 0.93 < np.mean(covered) < 0.98
     assert np.mean(covered) > np.mean(normal)
+
+
+@pytest.mark.parametrize(("psus", "size"), [(16, 20), (30, 15), (60, 20)])
+@pytest.mark.parametrize("between", [False, True])
+def test_joint_test_keeps_its_size_under_clusters_and_weights(psus: int, size: int, between: bool) -> None:
+    rejected, naive = [], []
+    for seed in range(2):
+        survey, _ = clustered_questions(np.random.default_rng([seed, psus]), 400, psus, size, between)
+        grid = grid_from_counts(count(survey), survey.study, survey.countries, ("a", "b"))
+        table = survey_effects([grid], survey.study, survey.countries)
+        table = table[(table["attribute"] == "b") & table["supported"]]
+        rejected.append(table["wald_p_value"] < 0.05)
+        plain = replace(survey, design=None)
+        grid = grid_from_counts(count(plain), survey.study, survey.countries, ("a", "b"))
+        found = survey_effects([grid], survey.study, survey.countries)
+        naive.append(found.loc[found["attribute"] == "b", "wald_p_value"] < 0.05)
+    assert 0.005 < np.mean(rejected) < 0.065  # Monte Carlo error below .008
+    if between:
+        assert np.mean(naive) > 0.1
+
+
+def test_intervals_of_options_keep_their_coverage_under_clusters_and_weights() -> None:
+    survey, _ = clustered_questions(np.random.default_rng(5), 400, 30, 15)
+    grid = grid_from_counts(count(survey), survey.study, survey.countries, ("a", "b"))
+    table = survey_effects([grid], survey.study, survey.countries)
+    table = table[table["attribute"] == "a"]
+    effect = np.array([0.2, 0.1, -0.1, -0.2])
+    for kind, truth in (("effect", effect), ("cdf", effect.cumsum())):
+        low, high = (np.array(table[f"{kind}_{bound}"].tolist()) for bound in ("low", "high"))
+        inside = ((low <= truth + 1e-12) & (truth - 1e-12 <= high))[:, :3]
+        assert 0.93 < inside.mean() < 0.985
