@@ -45,6 +45,7 @@ def hierarchical(p: np.ndarray, family: np.ndarray) -> tuple[np.ndarray, np.ndar
     simes = np.full(int(family.max()) + 1, np.inf)
     np.minimum.at(simes, family, within)
     by_family = false_discovery_control(np.minimum(simes, 1.0))
+    # a toggle's level selects its family too, but for rounding
     return np.maximum(_level(within * len(simes), np.sort(by_family)), by_family[family]), by_family[family]
 
 

@@ -96,12 +96,12 @@ def rows(p: list[float], question: list[str], attribute: list[str], supported: l
 
 
 def test_a_family_is_a_question_and_an_attribute_over_supported_rows() -> None:
-    table = rows([0.01, 0.02, 0.03, 0.0001, np.nan], [*"qqrqq"], [*"abaaa"], [True, True, True, False, True])
+    table = rows([0.01, 0.2, 0.03, 0.0001, np.nan], [*"qqrqq"], [*"abaaa"], [True, True, True, False, True])
     found = with_q_values(table)
     assert "q_value" not in table
     # three families of one toggle each: q-values are Benjamini and Hochberg's over them
-    np.testing.assert_allclose(found["q_value"], [0.03, 0.03, 0.03, np.nan, np.nan])
-    np.testing.assert_allclose(found["family_q_value"], [0.03, 0.03, 0.03, np.nan, np.nan])
+    np.testing.assert_allclose(found["q_value"], [0.03, 0.2, 0.045, np.nan, np.nan])
+    np.testing.assert_allclose(found["family_q_value"], [0.03, 0.2, 0.045, np.nan, np.nan])
     none = with_q_values(table.assign(supported=False))
     assert none[["q_value", "family_q_value"]].isna().all(axis=None)
 
