@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from scipy.stats import t as t_quantile
+from statsmodels.stats import proportion  # not in a test: its import would count against hypothesis' deadline
 
 from causal.estimators.cell import CellDesign, Cells, contrast
 from causal.estimators.result import Estimates
@@ -72,8 +73,6 @@ def test_two_options_give_newcombes_hybrid_score_interval(
 
 @given(st.integers(1, 200), st.integers(1, 200), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.8, 0.95, 0.99]))
 def test_two_options_equal_statsmodels_newcombe(m: int, n: int, a: float, b: float, confidence: float) -> None:
-    from statsmodels.stats import proportion
-
     x, y = round(a * m), round(b * n)
     found = compare(cells([n - y, y]), cells([m - x, x]), confidence)
     (l1, u1), (l2, u2) = (
@@ -308,9 +307,9 @@ def test_weights_that_go_with_the_answers_widen_beyond_kish() -> None:
 
 def newcombe(x: int, m: int, y: int, n: int, confidence: float) -> tuple[float, float]:
     """Statsmodels' interval of x/m - y/n."""
-    from statsmodels.stats.proportion import confint_proportions_2indep
-
-    low, high = confint_proportions_2indep(x, m, y, n, method="newcomb", compare="diff", alpha=1 - confidence)
+    low, high = proportion.confint_proportions_2indep(
+        x, m, y, n, method="newcomb", compare="diff", alpha=1 - confidence
+    )
     return float(low), float(high)
 
 
