@@ -1,7 +1,9 @@
 """Do the intervals cover, and how far off are the estimates? Simulated truth, with Monte Carlo errors.
 
-The first table has one row per cell size: the mean, smallest and largest coverage of the shift's 95% interval over
-numbers of options and shapes of the two distributions, beside the Wald interval. The second has one row per kind of
+The first table has one row per cell size: the mean, smallest and largest coverage of the 95% intervals of the shift, of
+options' effects and of cumulative shifts (averaged over a pair's options) over numbers of options and shapes of the two
+distributions, beside the Wald interval of the shift. The second has the joint test's size over pairs that are alike and
+power over those that are not, beside Pearson's test. The third has one row per kind of
 effects, cell size and estimator: coverage over all toggles and over the largest true shifts, bias (positive: too far
 from 0) and RMSE. Every simulated survey is another population. Run: python benchmarks/validity.py [--quick]
 """
@@ -17,6 +19,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.stats import chi2
 
 from causal.counts import count
 from causal.effects import survey_effects
@@ -50,37 +53,56 @@ def draw(rng: np.random.Generator, n: int, p: np.ndarray, replicates: int) -> Ce
     return Cells(share, share / n, size, size)
 
 
-def covered(
+def scored_pair(
     rng: np.random.Generator, n: tuple[int, int], p: np.ndarray, q: np.ndarray, replicates: int
-) -> tuple[float, float]:
-    """Return the coverage of our interval and of estimate plus or minus 1.96 standard errors."""
+) -> dict[str, float]:
+    """Return the coverage of the intervals, of estimate plus or minus 1.96 standard errors, and rejections at .05."""
     k = len(p)
     score = np.linspace(0, 1, k)
-    truth = (q - p) @ score
     found = contrast(
-        draw(rng, n[0], p, replicates), draw(rng, n[1], q, replicates), score, np.full(replicates, k), 0.95
+        draw(rng, n[0], p, replicates), draw(rng, n[1], q, replicates), score[None], np.full(replicates, k), 0.95
     )
-    wald = np.abs(found.shift - truth) <= 1.96 * found.std_error + 1e-12
-    ours = (found.conf_low <= truth + 1e-12) & (truth <= found.conf_high + 1e-12)
-    return float(ours.mean()), float(wald.mean())
+    effect, cdf = q - p, (q - p).cumsum()[:-1]
+    truth = effect @ score
+    pearson = chi2.sf(found.wald_statistic * sum(n) / (sum(n) - 1), np.maximum(found.wald_df, 1))
+    kind = "size" if np.array_equal(p, q) else "power"
+    return {
+        "shift": _inside(found.conf_low, found.conf_high, truth),
+        "Wald": float((np.abs(found.shift - truth) <= 1.96 * found.std_error + 1e-12).mean()),
+        "options": _inside(found.effect_low, found.effect_high, effect),
+        "CDF": _inside(found.cdf_low[:, :-1], found.cdf_high[:, :-1], cdf),
+        kind: float((found.wald_p_value < 0.05).mean()),
+        f"Pearson's {kind}": float((pearson < 0.05).mean()),
+    }
 
 
-def interval_table(replicates: int, rng: np.random.Generator) -> Table:
-    """Return the coverage of the cell interval by cell size."""
-    table = Table(title=f"coverage of 95% intervals (Monte Carlo error {np.sqrt(0.95 * 0.05 / replicates):.4f} each)")
-    for name in ("n", "ours: mean", "min", "max", "Wald: mean", "min"):
-        table.add_column(name, justify="right")
+def _inside(low: np.ndarray, high: np.ndarray, truth: np.ndarray | float) -> float:
+    return float(((low <= truth + 1e-12) & (truth <= high + 1e-12)).mean())
+
+
+def interval_tables(replicates: int, rng: np.random.Generator) -> list[Table]:
+    """Return the coverage of the cell intervals, and the size and power of the joint test, by cell size."""
+    error = np.sqrt(0.95 * 0.05 / replicates)
+    coverage = Table(title=f"coverage of 95% intervals: mean, lowest and highest (Monte Carlo error {error:.4f} each)")
+    kinds = ["shift", "options", "CDF", "Wald"]
+    for name in ("n", *kinds):
+        coverage.add_column(name, justify="right")
+    tests = Table(title=f"joint test at .05 beside Pearson's (Monte Carlo error {error:.4f} each)")
+    for name in ("n", "size: mean", "max", "Pearson's size: mean", "max", "power: mean", "Pearson's power: mean"):
+        tests.add_column(name, justify="right")
     for n in track(SIZES, description="drawing cells"):
-        rates = []
-        for k in OPTIONS:
-            of = shapes(k)
-            rates += [
-                covered(rng, n, of[a], of[b], replicates) for a, b in itertools.combinations_with_replacement(of, 2)
-            ]
-        ours, wald = np.array(rates).T
-        values = (ours.mean(), ours.min(), ours.max(), wald.mean(), wald.min())
-        table.add_row(f"{n[0]} and {n[1]}", *(f"{value:.3f}" for value in values))
-    return table
+        pairs = [
+            (of[a], of[b]) for of in map(shapes, OPTIONS) for a, b in itertools.combinations_with_replacement(of, 2)
+        ]
+        rates = pd.DataFrame([scored_pair(rng, n, p, q, replicates) for p, q in pairs])
+        mean, low, high = rates.mean(), rates.min(), rates.max()
+        coverage.add_row(
+            f"{n[0]} and {n[1]}", *(f"{mean[kind]:.3f} ({low[kind]:.3f} to {high[kind]:.3f})" for kind in kinds)
+        )
+        sizes = [f"{of[kind]:.3f}" for kind in ("size", "Pearson's size") for of in (mean, high)]
+        powers = [f"{mean[kind]:.3f}" for kind in ("power", "Pearson's power")]
+        tests.add_row(f"{n[0]} and {n[1]}", *sizes, *powers)
+    return [coverage, tests]
 
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -162,7 +184,8 @@ def main() -> None:
     arguments = parser.parse_args()
     replicates, surveys = (1000, 25) if arguments.quick else (arguments.replicates, arguments.surveys)
     console = Console(width=140)
-    console.print(interval_table(replicates, np.random.default_rng(2018)))
+    for table in interval_tables(replicates, np.random.default_rng(2018)):
+        console.print(table)
     console.print(estimator_table(surveys))
 
 

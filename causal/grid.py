@@ -11,7 +11,7 @@ import pandas as pd
 
 from causal.counts import Counts, grid_place, on_grid
 from causal.errors import InputError
-from causal.linearisation import Linearised, linearise
+from causal.linearisation import Linearised, Pairs, linearise
 from causal.study import Study
 
 
@@ -32,7 +32,7 @@ class Grid:
     n, n_eff : ndarray, shape of ``p`` without its last axis
         Respondents and Kish's effective number; NaN for a model.
     design : Linearised, optional
-        Variances under strata and PSUs, where the survey has them.
+        Covariances under strata and PSUs, where the survey has them.
     asked : ndarray, shape of ``n``, optional
         Respondents of the cell, with or without an answer; None for a model, and where a table does not tell.
     """
@@ -70,7 +70,7 @@ def grid_from_counts(counts: Counts, study: Study, countries: Sequence[str], att
         v.reshape(*shape, *v.shape[1:]),
         np.round(cells.n.sum(axis=-1), 6).reshape(*shape, -1),  # a count table's p * n sum to n but for rounding
         n_eff.reshape(*shape, -1),
-        _linearised(counts, cells.w, attributes, study, shape),
+        _linearised(counts, cells.w, study, attributes, shape),
         None if cells.asked is None else cells.asked.reshape(*shape, -1),
     )
 
@@ -81,20 +81,22 @@ def _sample_factor(respondents: np.ndarray) -> np.ndarray:
 
 
 def _linearised(
-    counts: Counts, weight: np.ndarray, attributes: Sequence[str], study: Study, shape: tuple[int, ...]
+    counts: Counts, weight: np.ndarray, study: Study, attributes: Sequence[str], shape: tuple[int, ...]
 ) -> Linearised | None:
     if counts.psus is None:
         return None
-    names = list(study.attributes)
-    keep = [names.index(name) for name in attributes]
     cells = np.arange(np.prod(shape)).reshape(shape)
-    partner = {}
-    for axis, name in enumerate(attributes, start=1):
-        reference = [0, *(low for low, _ in study.attributes[name].pairs)]  # the first level's is its own
-        partner[name] = cells.take(reference, axis=axis).ravel()
+    pairs = {
+        name: [
+            Pairs(cells.take(base, axis).ravel(), cells.take(treated, axis).ravel())
+            for base, treated in study.attributes[name].pairs
+        ]
+        for axis, name in enumerate(attributes, start=1)
+    }
+    keep = [list(study.attributes).index(name) for name in attributes]
     country = np.broadcast_to(np.arange(shape[0]).reshape(-1, *(1,) * len(keep)), shape).ravel()
     place = grid_place(counts, keep, shape[1:], shape[0])
-    return linearise(counts.psus, place, partner, weight, scores(study), country).reshape(shape)
+    return linearise(counts.psus, place, pairs, weight, country).reshape(shape)
 
 
 def grid_from_table(table: pd.DataFrame, study: Study, countries: Sequence[str], attributes: Sequence[str]) -> Grid:

@@ -23,6 +23,8 @@ LEVELS = {
     "education": ("edu", {"high": ["uni", "phd"], "middle": ["school"], "low": ["none"]}),
     "residence": ("residence", {"urban": ["city"], "rural": ["village"]}),
 }
+BOUNDS = ["effect_low", "effect_high", "cdf_low", "cdf_high"]
+TESTS = ["wald_statistic", "wald_df", "wald_p_value", "family_q_value"]
 QUESTIONS = {"trust": ("trust", ["never", "rarely", "often", "always"]), "vote": ("v", ["no", "yes"])}
 
 
@@ -145,15 +147,32 @@ def test_empty_cells_are_kept_without_numbers(study: Study, respondents: pd.Data
     assert empty["p_treated"].isna().all()
     assert empty["p_reference"].notna().any()
     assert empty[["shift", "std_error", "conf_low", "conf_high", "p_value", "q_value"]].isna().all(axis=None)
+    assert empty[[*BOUNDS, *TESTS]].isna().all(axis=None)
     validate_effects(table, list(study.attributes))
 
 
-def test_q_values_equal_statsmodels_benjamini_hochberg(table: pd.DataFrame) -> None:
+def test_q_values_run_over_the_families_of_question_and_attribute(table: pd.DataFrame) -> None:
     from statsmodels.stats import multitest
 
     tested = table[table["supported"]]
-    expected = multitest.multipletests(tested["p_value"], method="fdr_bh")[1]
-    np.testing.assert_allclose(tested["q_value"], expected, atol=1e-12)
+    families = tested.groupby(["question", "attribute"])
+    assert len(families) == 6
+    simes = families["p_value"].agg(lambda p: multitest.multipletests(p, method="fdr_bh")[1].min())
+    expected = pd.Series(multitest.multipletests(simes, method="fdr_bh")[1], simes.index)
+    for key, rows in families:
+        np.testing.assert_allclose(rows["family_q_value"], expected[key], atol=1e-12)
+        assert rows["q_value"].min() == pytest.approx(expected[key])
+
+
+def test_every_estimated_toggle_has_intervals_of_its_options_and_a_joint_test(table: pd.DataFrame) -> None:
+    known = table[table["shift"].notna()]
+    assert known[["effect_low", "effect_high", "cdf_low", "cdf_high"]].notna().all(axis=None)
+    assert (known["effect_low"].map(len) == known["p_reference"].map(len)).all()
+    assert known["wald_p_value"].between(0, 1).all()
+    two = known[known["question"] == "vote"]  # the shift is the effect of the second of two options
+    np.testing.assert_allclose([low[1] for low in two["effect_low"]], two["conf_low"], atol=1e-12)
+    np.testing.assert_allclose([high[0] for high in two["cdf_high"]], -two["conf_low"], atol=1e-12)
+    assert set(two["wald_df"]) <= {0, 1}
 
 
 def test_q_values_by_hand(one_question: Any) -> None:
@@ -258,7 +277,7 @@ def test_model_effects_are_exact_and_always_identified(raw: dict[str, Any]) -> N
     assert (row["conf_low"], row["conf_high"], row["std_error"]) == (row["shift"], row["shift"], 0)
     assert (row["estimator"], row["estimand"]) == ("model", "total")
     assert row["supported"]
-    assert pd.isna(row[["n_reference", "n_treated", "p_value", "q_value"]]).all()
+    assert pd.isna(row[["n_reference", "n_treated", "p_value", "q_value", *BOUNDS, *TESTS]]).all()
     assert row["p_treated"] == p["female"]
     assert not table.loc["vote", "supported"]  # the model was not asked
     # the survey's education contrast is confounded by gender; editing the persona's education is not
