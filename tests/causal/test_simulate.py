@@ -28,8 +28,8 @@ TOGETHER = np.array([[0.4, 0.1], [0.1, 0.4]])
 
 def population(joint: Any, predictor: Any, options: Sequence[int] = (2,), thresholds: Any = ((0.0,),), **more: Any):
     """One country; ``joint`` and ``predictor`` over attributes, confounder and engagement."""
-    joint, predictor = np.asarray(joint, float)[None], np.asarray(predictor, float)[None, None]
-    study = make_study(joint.ndim - 3, options, "all", False, False)
+    joint, predictor = np.asarray(joint, float)[None, ..., None], np.asarray(predictor, float)[None, None, ..., None]
+    study = make_study(joint.ndim - 4, options, "all", False, False)
     return Population(study, ("X",), joint, np.ones_like(joint), predictor, np.array(thresholds), **more)
 
 
@@ -105,7 +105,7 @@ def test_truth_follows_the_contract_row_for_row(options: dict[str, Any]) -> None
 
 
 def test_attributes_are_correlated_as_asked() -> None:
-    joint = simulate(10, attributes=2, correlation=0.7).population.joint.sum(axis=(-2, -1))
+    joint = simulate(10, attributes=2, correlation=0.7).population.joint.sum(axis=(-3, -2, -1))
     ratio = np.log(joint[:, 1, 1] * joint[:, 0, 0] / (joint[:, 1, 0] * joint[:, 0, 1]))
     np.testing.assert_allclose(ratio, 0.7)
 
