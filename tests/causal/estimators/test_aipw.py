@@ -292,10 +292,14 @@ def test_intervals_cover_in_small_contexts(options: dict[str, Any]) -> None:
 
 
 def test_mediator_is_not_adjusted_for() -> None:
-    made = simulate(9000, attributes=2, questions=4, options=2, correlation=1.5, question_sd=0.8, seed=6, granularity=[1])
+    made = simulate(
+        9000, attributes=2, questions=4, options=2, correlation=1.5, question_sd=0.8, seed=6, granularity=[1]
+    )
     sections = made.study.model_dump(exclude_none=True) | {"graph": {"edges": [["gender", "education"]]}}
     sections["effects"] |= {"estimator": ["cell", "aipw"]}
-    survey, cells = read(Simulated(made.data, Study.from_dict(sections), made.distributions, made.effects, made.population))
+    survey, cells = read(
+        Simulated(made.data, Study.from_dict(sections), made.distributions, made.effects, made.population)
+    )
     rows = adjusted_rows(survey, cells)
     gender = (rows["attribute"] == "gender").to_numpy()
     np.testing.assert_allclose(rows["shift"][gender], cells["shift"][gender], atol=1e-3)  # a total effect, unadjusted
