@@ -14,7 +14,7 @@ from causal.survey import Survey
 
 @dataclass(frozen=True)
 class Overlap:
-    """What one comparison (country, attribute, treated level) rests on.
+    """What one comparison (country, attribute and two levels) rests on.
 
     Attributes
     ----------
@@ -63,8 +63,8 @@ def _overlap(survey: Survey, comparison: Comparison) -> Overlap:
     study, arm = survey.study, comparison.arm
     attribute = comparison.adjustment.attribute
     own = survey.levels[survey.country == comparison.country, list(study.attributes).index(attribute)]
-    level = list(study.attributes[attribute].levels).index(comparison.treated)
-    at_either = int(((own == 0) | (own == level)).sum())
+    levels = list(study.attributes[attribute].levels)
+    at_either = int(np.isin(own, [levels.index(comparison.reference), levels.index(comparison.treated)]).sum())
     ready = fitted(survey, comparison)
     sizes = np.bincount(arm, minlength=2)
     n_eff, bounded = sizes.astype(float), 0.0
