@@ -69,10 +69,10 @@ def _overlap(survey: Survey, comparison: Comparison) -> Overlap:
     sizes = np.bincount(arm, minlength=2)
     n_eff, bounded = sizes.astype(float), 0.0
     if ready is not None:
-        propensity = ready[2]
-        inverse = weights(survey, comparison.people) / np.where(arm == 1, propensity.value, 1 - propensity.value)
+        at_level = np.where(arm == 1, ready.propensity.value, 1 - ready.propensity.value)
+        inverse = weights(survey, comparison.people) / at_level
         n_eff = np.bincount(arm, inverse) ** 2 / np.bincount(arm, inverse**2)
-        bounded = float(propensity.bounded.mean())
+        bounded = float(ready.propensity.bounded.mean())
     smaller = int(n_eff.argmin())
     return Overlap(
         survey.countries[comparison.country],
