@@ -176,7 +176,7 @@ def test_covariances_of_two_levels_shares_equal_rs(
         assert grid.design is not None
         for axis, name in enumerate(grid.attributes, start=1):
             shape = (*grid.n.shape[:axis], *grid.n.shape[axis + 1 :])
-            for i, (base, treated) in enumerate(every_pair(survey.study, name)):
+            for i, (base, treated) in enumerate(every_pair(survey.study.attributes[name])):
                 found = grid.design.crossed[name][i].reshape(*shape, 4, 4)
                 for place, key in trust_cells(grid, survey):
                     values = found[(*place[:axis], *place[axis + 1 :])]
