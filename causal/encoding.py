@@ -23,19 +23,31 @@ def distinct_keys(column: pd.Series) -> tuple[np.ndarray, list[str | None]]:
     InputError
         The column holds lists or other compound values.
     """
+    plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf"  # quicker than as objects
     try:
-        positions, values = pd.factorize(column.to_numpy(dtype=object), use_na_sentinel=True)
+        positions, values = pd.factorize(column.to_numpy(dtype=None if plain else object), use_na_sentinel=True)
     except TypeError as error:
-        raise InputError(
-            f"column {column.name} holds lists or other compound values; a survey column has one code per row, so "
-            "split it into several columns"
-        ) from error
-    keys: list[str | None] = [code_key(value) or None for value in values]
+        raise compound_values(str(column.name)) from error
+    keys: list[str | None] = [code_key(value) or None for value in values.tolist()]
     return np.where(positions < 0, len(keys), positions), [*keys, None]
 
 
+def compound_values(name: str) -> InputError:
+    """Return the error for a column of lists."""
+    return InputError(
+        f"column {name} holds lists or other compound values; a survey column has one code per row, so split it into "
+        "several columns"
+    )
+
+
 def indices(
-    column: pd.Series, codes: Mapping[str, int], missing: set[str], what: str, kind: str, problems: list[str]
+    column: pd.Series,
+    codes: Mapping[str, int],
+    missing: set[str],
+    what: str,
+    kind: str,
+    problems: list[str],
+    times: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return each row's index by the code book; codes it does not know are added to ``problems``.
 
@@ -51,6 +63,8 @@ def indices(
         Words for the problem: "question trust (column q1)", "an option".
     problems : list of str
         Lines that the caller raises in one message.
+    times : ndarray of int, optional
+        Respondents that each row stands for, where rows are grouped.
 
     Returns
     -------
@@ -58,7 +72,7 @@ def indices(
         ``MISSING`` where the code is null or missing.
     """
     positions, keys = distinct_keys(column)
-    counts = np.bincount(positions, minlength=len(keys))
+    counts = np.bincount(positions, times, minlength=len(keys)).astype(int)
     unknown = [i for i, key in enumerate(keys) if key is not None and key not in codes and key not in missing]
     if unknown:
         shown = ", ".join(f"{keys[i]} ({counts[i]} rows)" for i in unknown[:8]) + (" ..." if len(unknown) > 8 else "")

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from causal.counttable import CountTable
+from causal.counttable import AnySurvey, CountTable
 from causal.files import write_json
+from causal.framecounts import FrameCounts
 from causal.grid import subsets
 from causal.pooling import fits
 from causal.readers import count_by_column
@@ -37,7 +38,7 @@ class Check:
     advice: str
 
 
-def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
+def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects; pooled rows count in none but their own."""
     raw = estimated_by(effects)
     found = [
@@ -46,7 +47,7 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *coverage_check(survey),
-        *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
+        *([] if isinstance(survey, CountTable) else [design_check(survey, raw)]),
     ]
     return [*found, pooled_check(raw, survey.study)] if survey.study.effects.pools else found
 
@@ -88,7 +89,7 @@ def identification_check(effects: pd.DataFrame) -> Check:
     )
 
 
-def nonresponse_check(survey: Survey | CountTable) -> Check:
+def nonresponse_check(survey: AnySurvey) -> Check:
     """Largest share of respondents without an answer to one question; warns above 20%."""
     missing = survey.unanswered
     worst = int(missing.argmax())
@@ -106,7 +107,7 @@ def nonresponse_check(survey: Survey | CountTable) -> Check:
     )
 
 
-def attribute_check(survey: Survey | CountTable) -> Check:
+def attribute_check(survey: AnySurvey) -> Check:
     """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
     missing = survey.unknown
     worst = int(missing.argmax())
@@ -122,7 +123,7 @@ def attribute_check(survey: Survey | CountTable) -> Check:
     )
 
 
-def design_check(survey: Survey, effects: pd.DataFrame) -> Check:
+def design_check(survey: Survey | FrameCounts, effects: pd.DataFrame) -> Check:
     """Number of lonely PSUs, with the design effects of the supported shifts; warns if there are any."""
     design = survey.design
     lonely = 0 if design is None else design.lonely
@@ -179,7 +180,7 @@ def design_effects(effects: pd.DataFrame) -> np.ndarray:
     return effects["std_error"].to_numpy(dtype=float)[known] ** 2 / simple[known]
 
 
-def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
+def declared_missing_check(survey: AnySurvey) -> list[Check]:
     """Values that are missing because the file declares their codes so; nothing to say where there are none."""
     found = survey.declared_missing
     if not found:
@@ -196,7 +197,7 @@ def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
     ]
 
 
-def coverage_check(survey: Survey | CountTable) -> list[Check]:
+def coverage_check(survey: AnySurvey) -> list[Check]:
     """Share of the asked personas that a count table cannot give; nothing to say about respondents."""
     if not isinstance(survey, CountTable):
         return []

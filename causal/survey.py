@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -104,15 +104,20 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
         The source cannot be read, lacks a column, or holds codes that the study does not know; all
         problems of the data come in one message.
     """
+    if data is not None and not isinstance(data, pd.DataFrame):
+        raise InputError(
+            f"data is a {type(data).__module__}.{type(data).__name__}; read_survey takes a pandas DataFrame, and "
+            "causal.count_frame every other frame that narwhals knows (polars, DuckDB, PySpark)"
+        )
     if study.survey.counts or (data is None and study.survey.counted):
         raise InputError("the source is a count table, not respondents; read it with causal.read_count_table")
-    columns = _columns(study)
+    columns = study_columns(study)
     source = read_source(study, columns) if data is None else Source(data)
     survey = _encode(study, keep_known(source.frame, columns))
     return replace(survey, declared_missing=source.declared_missing)
 
 
-def _columns(study: Study) -> list[str]:
+def study_columns(study: Study) -> list[str]:
     """Return the columns that the study needs, each once."""
     source = study.survey
     wanted = [] if isinstance(source.country, ConstantCountry) else [source.country]
@@ -126,36 +131,16 @@ def _columns(study: Study) -> list[str]:
 def _encode(study: Study, frame: pd.DataFrame) -> Survey:
     everywhere = {code_key(code) for code in study.survey.missing}
     problems: list[str] = []
-    levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
-    for j, (name, attribute) in enumerate(study.attributes.items()):
-        codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
-        missing = everywhere | {code_key(code) for code in attribute.missing}
-        column = attribute.column or name
-        levels[:, j] = indices(
-            frame[column], codes, missing, f"attribute {name} (column {column})", "a level", problems
-        )
+    levels = level_indices(study, frame, problems)
     answers = np.empty((len(frame), len(study.questions)), dtype=np.int16)
-    for j, (name, question) in enumerate(study.questions.items()):
-        codes = {code_key(code): i for i, code in enumerate(question.options)}
-        missing = everywhere | {code_key(code) for code in question.missing}
-        column = question.column or name
-        answers[:, j] = indices(
-            frame[column], codes, missing, f"question {name} (column {column})", "an option", problems
-        )
-        if (answers[:, j] == MISSING).all() and not any(f"question {name} " in line for line in problems):
-            problems.append(
-                f"  question {name} (column {column}): no respondent has an answer; "
-                "remove the question or correct its codes"
-            )
+    for j, name in enumerate(study.questions):
+        answers[:, j] = answer_indices(study, name, frame, problems)
     weight = _weights(study, frame, problems)
     ids = design_ids(study.survey, frame, everywhere, problems)
     covariates = read_covariates(study, frame, everywhere, problems)
-    if problems:
-        raise InputError("\n".join(["the survey does not fit the study:", *problems]))
-    countries, country = _countries(study, frame, everywhere)
+    raise_misfits(problems)
+    countries, country = country_indices(study, frame)
     kept = country != MISSING
-    if not kept.any():
-        raise InputError("no respondent has a country; check survey.country and survey.missing")
     return Survey(
         study,
         countries,
@@ -170,7 +155,52 @@ def _encode(study: Study, frame: pd.DataFrame) -> Survey:
     )
 
 
-def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tuple[str, ...], np.ndarray]:
+def level_indices(
+    study: Study, frame: pd.DataFrame, problems: list[str], times: np.ndarray | None = None
+) -> np.ndarray:
+    """Return each row's level index by attribute, shape (rows, attributes); see `causal.encoding.indices`."""
+    everywhere = {code_key(code) for code in study.survey.missing}
+    levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
+    for j, (name, attribute) in enumerate(study.attributes.items()):
+        codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
+        missing = everywhere | {code_key(code) for code in attribute.missing}
+        column = attribute.column or name
+        what = f"attribute {name} (column {column})"
+        levels[:, j] = indices(frame[column], codes, missing, what, "a level", problems, times)
+    return levels
+
+
+def answer_indices(
+    study: Study, name: str, frame: pd.DataFrame, problems: list[str], times: np.ndarray | None = None
+) -> np.ndarray:
+    """Return each row's option index for one question; see `causal.encoding.indices`."""
+    question = study.questions[name]
+    codes = {code_key(code): i for i, code in enumerate(question.options)}
+    missing = {code_key(code) for code in (*study.survey.missing, *question.missing)}
+    column = question.column or name
+    before = len(problems)
+    what = f"question {name} (column {column})"
+    answers = indices(frame[column], codes, missing, what, "an option", problems, times)
+    if (answers == MISSING).all() and len(problems) == before:
+        problems.append(f"  {what}: no respondent has an answer; remove the question or correct its codes")
+    return answers
+
+
+def raise_misfits(problems: Sequence[str]) -> None:
+    """Raise `InputError` with all problems of the data, if there are any."""
+    if problems:
+        raise InputError("\n".join(["the survey does not fit the study:", *problems]))
+
+
+def country_indices(study: Study, frame: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the country codes that occur, sorted, and each row's index into them, -1 where it is missing.
+
+    Raises
+    ------
+    InputError
+        No row has a country, or one that ``survey.countries`` does not name.
+    """
+    missing = {code_key(code) for code in study.survey.missing}
     declared = study.survey.country
     if isinstance(declared, ConstantCountry):
         return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
@@ -182,6 +212,8 @@ def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tu
             f"survey.countries names {', '.join(sorted(named))}, but the data also hold {', '.join(extra)}; "
             "name them too, or add them to survey.missing"
         )
+    if not held:
+        raise InputError("no respondent has a country; check survey.country and survey.missing")
     place = {key: i for i, key in enumerate(held)}
     return tuple(held), np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
 
@@ -192,9 +224,14 @@ def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarr
     weight = pd.to_numeric(frame[study.survey.weight], errors="coerce").to_numpy(dtype=float)
     bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1]))
     if bad.any():
-        problems.append(
-            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows (the first is row "
-            f"{int(np.flatnonzero(bad)[0]) + 1}) are missing, zero, negative, no number or absurdly small or large; "
-            "every respondent needs a positive weight, so drop or correct those rows"
-        )
+        first = int(np.flatnonzero(bad)[0]) + 1
+        problems.append(unusable_weights(study, f"{bad.sum()} of {len(weight)} rows (the first is row {first})"))
     return weight
+
+
+def unusable_weights(study: Study, which: str) -> str:
+    """Return the line that says which rows have no usable weight."""
+    return (
+        f"  weight (column {study.survey.weight}): {which} are missing, zero, negative, no number or absurdly small or "
+        "large; every respondent needs a positive weight, so drop or correct those rows"
+    )
