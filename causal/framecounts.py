@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from causal.codes import code_key
-from causal.counts import Counts, PsuSums
+from causal.counts import Counts, PsuSums, occurring_cells
 from causal.design import Design, declared_design, design_ids
 from causal.encoding import MISSING, compound_values
 from causal.errors import InputError
@@ -233,8 +233,7 @@ def _everybody(study: Study, groups: _Groups, problems: list[str]) -> _Everybody
     countries, country = country_indices(study, groups.codes)
     kept = country != MISSING
     design = declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries)
-    cells, cell = np.unique(np.column_stack([country, levels])[kept], axis=0, return_inverse=True)
-    cell = cell.reshape(-1)
+    cells, cell = occurring_cells(study, country[kept], levels[kept])
     unit = cell if design is None else design.psu.astype(np.int64) * len(cells) + cell
     parts, part = np.unique(unit, return_inverse=True)
     n = np.bincount(cell, groups.n[kept])

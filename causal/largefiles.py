@@ -15,7 +15,7 @@ from causal.runs import file_hash
 from causal.study import Study
 from causal.survey import study_columns
 
-LARGE = 100_000_000
+LARGE = 50_000_000
 """Values (rows times columns that the study uses) above which a Parquet file is not read into memory."""
 MEMORY = "1GB"
 """What DuckDB may hold before it goes to disk."""
