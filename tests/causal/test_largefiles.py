@@ -57,10 +57,13 @@ def test_who_needs_respondents_gets_them(stored: Study, large: None, respondents
     assert isinstance(read_any(stored.model_copy(update={"survey": survey})), Survey)
 
 
-def test_names_that_differ_by_case_are_refused(stored: Study, large: None, respondents: pd.DataFrame) -> None:
-    respondents.assign(SEX="F").to_parquet(stored.survey.source)
-    with pytest.raises(InputError, match="differ from sex by upper and lower case"):
-        read_any(stored)
+def test_names_that_differ_by_case_are_refused(
+    raw: dict[str, Any], stored: Study, large: None, respondents: pd.DataFrame
+) -> None:
+    raw["attributes"]["gender"]["column"] = "Sex"
+    respondents.assign(Sex=respondents["sex"]).to_parquet(stored.survey.source)
+    with pytest.raises(InputError, match="differ from Sex by upper and lower case"):
+        read_any(Study.from_dict(raw))
 
 
 def test_a_file_damaged_inside_is_refused(stored: Study, large: None) -> None:
