@@ -48,7 +48,7 @@ from causal.survey import Survey, read_survey
 
 COUNTRIES, OPTIONS, PSUS, STRATA = 14, 5, 40, 4
 ATTRIBUTES = ("gender", "education", "residence", "marriage")
-FULL, QUICK = (25_000, 240), (8_000, 24)
+FULL, QUICK = (25_000, 240), (8_000, 64)
 """Respondents and questions."""
 GROWTH = (1, 4, 16)
 SAMPLES = {"pandas loop": 200, "dowhy": 12, "dowhy, age": 12, "econml": 80}
