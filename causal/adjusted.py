@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 from causal.adjustment import comparisons, estimands, question_chunks
-from causal.counttable import CountTable
+from causal.counttable import AnySurvey, CountTable
 from causal.encoding import MISSING
 from causal.errors import InputError
 from causal.estimators.result import Estimates
@@ -18,7 +18,7 @@ _SIZES = ("n_reference", "n_treated", "n_eff_reference", "n_eff_treated")
 _ROUNDING = 1e-9
 
 
-def adjusted_rows(survey: Survey | CountTable, cells: pd.DataFrame) -> pd.DataFrame:
+def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of every adjusting estimator that the study asks for, none if it asks for none.
 
     n and n_eff count the respondents that the estimate rests on: those of whom everything adjusted for is known.
@@ -53,7 +53,7 @@ def adjusted_rows(survey: Survey | CountTable, cells: pd.DataFrame) -> pd.DataFr
     return pd.concat(tables, ignore_index=True)
 
 
-def require_respondents(survey: Survey | CountTable) -> None:
+def require_respondents(survey: AnySurvey) -> None:
     """Refuse a count table where an adjusting estimator is asked for.
 
     Raises

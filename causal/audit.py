@@ -14,11 +14,10 @@ from causal.cli import run_command, study_parser
 if TYPE_CHECKING:
     import pandas as pd
 
-    from causal.counttable import CountTable
+    from causal.counttable import AnySurvey
     from causal.ignorability import Check
     from causal.runs import Run
     from causal.study import Study
-    from causal.survey import Survey
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +68,7 @@ def audit(arguments: argparse.Namespace) -> None:
     _gate(found, arguments.strict)
 
 
-def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, list[Check]]:
+def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     """Write the survey's two tables and checks to a run folder, unless they are there already.
 
     Returns
@@ -121,7 +120,7 @@ def _write_report(run: Run) -> None:
         raise RunError(f"the tables in {run.path} are written, but the report is not; its own message stands above")
 
 
-def _say_plan(survey: Survey | CountTable, run: Run) -> None:
+def _say_plan(survey: AnySurvey, run: Run) -> None:
     from causal.grid import subsets
 
     study = survey.study

@@ -37,7 +37,9 @@ class Countries:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def read_countries(source: SurveySource, frame: pd.DataFrame, missing: Collection[str]) -> Countries:
+def read_countries(
+    source: SurveySource, frame: pd.DataFrame, missing: Collection[str], times: np.ndarray | None = None
+) -> Countries:
     """Read the declared country of each row.
 
     Parameters
@@ -48,6 +50,8 @@ def read_countries(source: SurveySource, frame: pd.DataFrame, missing: Collectio
         Holds that column.
     missing : collection of str
         Code keys that are no country.
+    times : ndarray of int, optional
+        Respondents that each row stands for, where rows are grouped.
 
     Returns
     -------
@@ -72,7 +76,8 @@ def read_countries(source: SurveySource, frame: pd.DataFrame, missing: Collectio
     index = np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
     names = np.array([key if key in held and key not in place else None for key in keys], dtype=object)[positions]
     out = names != None  # noqa: E711
-    counts = pd.Series(names[out]).value_counts()
+    counts = pd.Series(1 if times is None else times[out], index=names[out]).groupby(level=0).sum()
+    counts = counts.sort_values(ascending=False, kind="stable")
     return Countries(tuple(kept), index, out, {str(key): int(count) for key, count in counts.items()})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from causal.design import Design
+from causal.study import Study
 from causal.survey import MISSING, Survey
 
 
@@ -78,23 +79,31 @@ def count(survey: Survey) -> Counts:
     Counts
         One cell for each combination of country and levels that occurs.
     """
-    keys = np.column_stack([survey.country, survey.levels])
-    cells, inverse = np.unique(keys, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
+    cells, inverse = occurring_cells(survey.study, survey.country, survey.levels)
     options = max(len(question.options) for question in survey.study.questions.values())
     shape = (len(cells), survey.answers.shape[1], options)
     n, w, w2 = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    first = inverse * (options + 1) + 1  # one place more than options: answer -1 has its own, which is left out
+    squared = None if survey.weight is None else survey.weight**2
     for q in range(shape[1]):
-        answered = survey.answers[:, q] != MISSING
-        place = inverse[answered] * options + survey.answers[answered, q]
-        weight = None if survey.weight is None else survey.weight[answered]
-        squared = None if weight is None else weight**2
-        for total, values in ((n, None), (w, weight), (w2, squared)):
-            total[:, q, :] = np.bincount(place, values, minlength=shape[0] * options).reshape(shape[0], options)
+        place = first + survey.answers[:, q]
+        for total, values in ((n, None), (w, survey.weight), (w2, squared)):
+            sums = np.bincount(place, values, minlength=shape[0] * (options + 1))
+            total[:, q, :] = sums.reshape(shape[0], options + 1)[:, 1:]
     respondents = np.bincount(survey.country, minlength=len(survey.countries))
     psus = None if survey.design is None else _within_psus(survey, survey.design, inverse, options)
     asked = np.broadcast_to(np.bincount(inverse, minlength=len(cells))[:, None], shape[:2])
     return Counts(cells[:, 0], cells[:, 1:], n, w, w2, respondents, psus, asked)
+
+
+def occurring_cells(study: Study, country: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations of country and levels that occur, sorted, and the place of each row."""
+    shape = (int(country.max(initial=0)) + 1, *(len(item.levels) + 1 for item in study.attributes.values()))
+    key = np.ravel_multi_index((country, *(levels.T + 1)), shape)  # level -1 takes the first place
+    held, inverse = np.unique(key, return_inverse=True)
+    axes = np.stack(np.unravel_index(held, shape), axis=1)
+    axes[:, 1:] -= 1
+    return axes, inverse.reshape(-1)
 
 
 def _within_psus(survey: Survey, design: Design, cell: np.ndarray, options: int) -> PsuSums:

@@ -12,7 +12,9 @@ from causal.countrows import CountRows, read_rows
 from causal.counts import Counts, count
 from causal.encoding import MISSING
 from causal.errors import InputError
+from causal.framecounts import FrameCounts
 from causal.grid import subsets
+from causal.largefiles import count_large_file, is_large
 from causal.study import Study
 from causal.survey import Survey, read_survey
 
@@ -152,16 +154,22 @@ def read_count_table(study: Study, data: pd.DataFrame | None = None) -> CountTab
     return table
 
 
-def read_any(study: Study) -> Survey | CountTable:
-    """Read the study's source, respondents or counts."""
-    return read_count_table(study) if study.survey.counted else read_survey(study)
+AnySurvey = Survey | CountTable | FrameCounts
+"""A survey in any form: respondents, counts that were published, counts that an engine made."""
 
 
-def counter(source: Survey | CountTable) -> Callable[[Sequence[str]], Counts]:
+def read_any(study: Study) -> AnySurvey:
+    """Read the study's source: counts, respondents, or a large file's respondents as counts."""
+    if study.survey.counted:
+        return read_count_table(study)
+    return count_large_file(study) if is_large(study) else read_survey(study)
+
+
+def counter(source: AnySurvey) -> Callable[[Sequence[str]], Counts]:
     """Return a function from the specified attributes to the counts that their personas are summed from."""
     if isinstance(source, CountTable):
         return source.counts_for
-    counts = count(source)
+    counts = source.counts if isinstance(source, FrameCounts) else count(source)
     return lambda attributes: counts
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, false_discovery_control, norm
 
-from causal.counttable import CountTable
+from causal.counttable import AnySurvey, CountTable
 from causal.effects import ROUNDING
 from causal.encoding import MISSING
 from causal.grid import Grid
 from causal.ignorability import NONRESPONSE_SHARE, Check
 from causal.study import Study
-from causal.survey import Survey
 
 DIFFERENCE = 0.1
 """Difference of nonresponse between a toggle's ends above which its effect is suspect."""
@@ -26,12 +25,12 @@ _NINES = re.compile(r"7{3,}|8{3,}|9{2,}[789]")
 """What a missing code in a column of numbers looks like: 777, 888, 997, 998, 999, 9998, ..."""
 
 
-def gap_checks(survey: Survey | CountTable, grids: Sequence[Grid]) -> list[Check]:
+def gap_checks(survey: AnySurvey, grids: Sequence[Grid]) -> list[Check]:
     """Check who and what is missing.
 
     Parameters
     ----------
-    survey : Survey or CountTable
+    survey : Survey, CountTable or FrameCounts
         Levels of everybody who was counted.
     grids : sequence of Grid
         The survey's; nonresponse is looked at on those with the most attributes specified.
@@ -49,7 +48,7 @@ def gap_checks(survey: Survey | CountTable, grids: Sequence[Grid]) -> list[Check
     return [*found, *unasked_check(cells[0]), cell_check(cells, survey.study), toggle_check(cells, survey.study)]
 
 
-def level_check(survey: Survey | CountTable) -> Check:
+def level_check(survey: AnySurvey) -> Check:
     """Number of levels that nobody in a country has; fails if an attribute has fewer than two levels in the data."""
     study = survey.study
     lone, empty = [], []
@@ -75,7 +74,7 @@ def level_check(survey: Survey | CountTable) -> Check:
     )
 
 
-def range_check(survey: Survey | CountTable) -> list[Check]:
+def range_check(survey: AnySurvey) -> list[Check]:
     """Number of open ranges that seem to have taken in a missing code; nothing to say without ranges."""
     if isinstance(survey, CountTable) or not survey.spans:
         return []
@@ -104,7 +103,7 @@ def range_check(survey: Survey | CountTable) -> list[Check]:
     ]
 
 
-def _present(survey: Survey | CountTable) -> Iterator[tuple[str, np.ndarray]]:
+def _present(survey: AnySurvey) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each attribute with whether its levels have respondents, shape (countries, levels).
 
     An attribute that no row of a count table specifies is left out: the check of the table speaks of it.
@@ -144,7 +143,7 @@ class _Cells:
         return ", ".join([self.countries[country], self.questions[question], *persona])
 
 
-def _cells(grid: Grid, survey: Survey | CountTable) -> _Cells:
+def _cells(grid: Grid, survey: AnySurvey) -> _Cells:
     assert grid.asked is not None
     study, personas = survey.study, tuple(range(1, grid.n.ndim - 1))
     unasked = (grid.n.sum(axis=personas) == 0) & (grid.asked.sum(axis=personas) > 0)

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from causal.counttable import CountTable
+from causal.counttable import AnySurvey, CountTable
 from causal.estimators.nuisance import BOUND
 from causal.files import write_json
+from causal.framecounts import FrameCounts
 from causal.grid import subsets
 from causal.overlap import Overlap, overlaps
 from causal.pooling import fits
@@ -42,7 +43,7 @@ class Check:
     advice: str
 
 
-def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
+def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects; pooled rows count in none but their own."""
     raw = estimated_by(effects)
     found = [
@@ -52,7 +53,7 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
         *declared_missing_check(survey),
         *left_out_check(survey),
         *coverage_check(survey),
-        *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
+        *([] if isinstance(survey, CountTable) else [design_check(survey, raw)]),
     ]
     if survey.study.effects.pools:
         found.append(pooled_check(raw, survey.study))
@@ -98,7 +99,7 @@ def identification_check(effects: pd.DataFrame) -> Check:
     )
 
 
-def nonresponse_check(survey: Survey | CountTable) -> Check:
+def nonresponse_check(survey: AnySurvey) -> Check:
     """Largest share of respondents without an answer to one question, with the codes; warns above 20%."""
     missing = survey.unanswered
     order = np.argsort(-missing, kind="stable")[:WORST]
@@ -123,7 +124,7 @@ def nonresponse_check(survey: Survey | CountTable) -> Check:
     )
 
 
-def _by_code(survey: Survey | CountTable, question: str) -> str:
+def _by_code(survey: AnySurvey, question: str) -> str:
     """Return a question's missing answers by code as words; nothing where a table does not tell."""
     codes = survey.missing_answers.get(question)
     return f" ({_counted(codes)})" if codes else ""
@@ -135,7 +136,7 @@ def _counted(rows: Mapping[str, int]) -> str:
     return ", ".join(shown) + (" ..." if len(rows) > SHOWN_CODES else "")
 
 
-def attribute_check(survey: Survey | CountTable) -> Check:
+def attribute_check(survey: AnySurvey) -> Check:
     """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
     missing = survey.unknown
     worst = int(missing.argmax())
@@ -151,7 +152,7 @@ def attribute_check(survey: Survey | CountTable) -> Check:
     )
 
 
-def design_check(survey: Survey, effects: pd.DataFrame) -> Check:
+def design_check(survey: Survey | FrameCounts, effects: pd.DataFrame) -> Check:
     """Number of lonely PSUs, with the design effects of the supported shifts; warns if there are any."""
     design = survey.design
     lonely = 0 if design is None else design.lonely
@@ -208,7 +209,7 @@ def design_effects(effects: pd.DataFrame) -> np.ndarray:
     return effects["std_error"].to_numpy(dtype=float)[known] ** 2 / simple[known]
 
 
-def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
+def declared_missing_check(survey: AnySurvey) -> list[Check]:
     """Values that are missing because the file declares their codes so; nothing to say where there are none."""
     found = survey.declared_missing
     if not found:
@@ -228,7 +229,7 @@ def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
     ]
 
 
-def left_out_check(survey: Survey | CountTable) -> list[Check]:
+def left_out_check(survey: AnySurvey) -> list[Check]:
     """Rows of the countries that the study leaves out; nothing to say where it keeps all."""
     out = survey.left_out
     if not out:
@@ -248,7 +249,7 @@ def left_out_check(survey: Survey | CountTable) -> list[Check]:
     ]
 
 
-def coverage_check(survey: Survey | CountTable) -> list[Check]:
+def coverage_check(survey: AnySurvey) -> list[Check]:
     """Share of the asked personas that a count table cannot give; nothing to say about respondents."""
     if not isinstance(survey, CountTable):
         return []

@@ -214,17 +214,36 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _, held = parquet_shape(path)
+    if columns is not None and not set(columns) <= set(held):
+        return pd.DataFrame(columns=held)  # enough to say what is absent
     try:
-        held = pq.read_schema(path).names
-        if twice := sorted(name for name, times in Counter(held).items() if times > 1):
-            raise InputError(
-                f"survey file {path} has more than one column named {', '.join(twice)}; names must be distinct"
-            )
-        if columns is not None and not set(columns) <= set(held):
-            return pd.DataFrame(columns=held)  # enough to say what is absent
         return pq.read_table(path, columns=None if columns is None else list(columns)).to_pandas(ignore_metadata=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"survey file {path} is no readable Parquet file: {error}") from error
+
+
+def parquet_shape(path: Path) -> tuple[int, list[str]]:
+    """Return a Parquet file's number of rows and the names of its columns.
+
+    Raises
+    ------
+    InputError
+        It is no Parquet file, or two of its columns have one name.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            rows, held = file.metadata.num_rows, file.schema_arrow.names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"survey file {path} is no readable Parquet file: {error}") from error
+    if twice := sorted(name for name, times in Counter(held).items() if times > 1):
+        raise InputError(
+            f"survey file {path} has more than one column named {', '.join(twice)}; names must be distinct"
+        )
+    return rows, held
 
 
 def keep_known(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -56,9 +56,9 @@ def estimate_columns(found: Estimates, options: np.ndarray) -> dict[str, Any]:
 
 
 def lists(values: np.ndarray, options: np.ndarray) -> np.ndarray:
-    """Return one list of length K per row, None where the row begins with NaN."""
+    """Return one array of length K per row, as Parquet gives lists back, None where the row begins with NaN."""
     found = np.empty(len(values), dtype=object)
     empty = np.isnan(values[:, 0])
-    for i, (row, k, nobody) in enumerate(zip(values.tolist(), options.tolist(), empty.tolist(), strict=True)):
-        found[i] = None if nobody else row if len(row) == k else row[:k]
+    for i, (row, k, nobody) in enumerate(zip(values, options.tolist(), empty.tolist(), strict=True)):
+        found[i] = None if nobody else row[:k]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -114,16 +114,21 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
         The source cannot be read, lacks a column, or holds codes that the study does not know; all
         problems of the data come in one message.
     """
+    if data is not None and not isinstance(data, pd.DataFrame):
+        raise InputError(
+            f"data is a {type(data).__module__}.{type(data).__name__}; read_survey takes a pandas DataFrame, and "
+            "causal.count_frame every other frame that narwhals knows (polars, DuckDB, PySpark)"
+        )
     if study.survey.counts or (data is None and study.survey.counted):
         raise InputError("the source is a count table, not respondents; read it with causal.read_count_table")
-    columns = _columns(study)
+    columns = study_columns(study)
     source = read_source(study, columns) if data is None else Source(data)
     frame = keep_known(source.frame, columns)
     survey = _encode(study, frame, frame if source.coded is None else source.coded)
     return replace(survey, declared_missing=source.declared_missing)
 
 
-def _columns(study: Study) -> list[str]:
+def study_columns(study: Study) -> list[str]:
     """Return the columns that the study needs, each once."""
     source = study.survey
     wanted = [] if isinstance(source.country, ConstantCountry) else [source.country]
@@ -138,32 +143,17 @@ def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
     """Encode a frame; ``coded`` still has the codes that the file declares missing."""
     everywhere = {code_key(code) for code in study.survey.missing}
     problems: list[str] = []
-    levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
-    for j, (name, attribute) in enumerate(study.attributes.items()):
-        levels[:, j] = level_indices(frame[attribute.column or name], name, attribute, everywhere, problems)
+    levels = survey_levels(study, frame, problems)
     answers = np.empty((len(frame), len(study.questions)), dtype=np.int16)
-    for j, (name, question) in enumerate(study.questions.items()):
-        codes = {code_key(code): i for i, code in enumerate(question.options)}
-        missing = everywhere | {code_key(code) for code in question.missing}
-        column = question.column or name
-        answers[:, j] = indices(
-            frame[column], codes, missing, f"question {name} (column {column})", "an option", problems
-        )
-        if (answers[:, j] == MISSING).all() and not any(f"question {name} " in line for line in problems):
-            problems.append(
-                f"  question {name} (column {column}): no respondent has an answer; "
-                "remove the question or correct its codes"
-            )
-    countries = _countries(study, frame, everywhere)
+    for j, name in enumerate(study.questions):
+        answers[:, j] = answer_indices(study, name, frame, problems)
+    countries = survey_countries(study, frame)
     weight = _weights(study, frame, ~countries.out, problems)
     problems += _id_problems(study, frame, everywhere)
     ids = design_ids(study.survey, frame, everywhere, problems)
     covariates = read_covariates(study, frame, everywhere, problems)
-    if problems:
-        raise InputError("\n".join(["the survey does not fit the study:", *problems]))
-    kept = countries.index != MISSING
-    if not kept.any():
-        raise InputError("no respondent has a country; check survey.country and survey.missing")
+    raise_misfits(problems)
+    kept = kept_rows(countries)
     return Survey(
         study,
         countries.names,
@@ -188,8 +178,48 @@ def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
     )
 
 
-def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> Countries:
-    found = read_countries(study.survey, frame, missing)
+def survey_levels(
+    study: Study, frame: pd.DataFrame, problems: list[str], times: np.ndarray | None = None
+) -> np.ndarray:
+    """Return each row's level index by attribute, shape (rows, attributes); see `causal.encoding.level_indices`."""
+    everywhere = {code_key(code) for code in study.survey.missing}
+    levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
+    for j, (name, attribute) in enumerate(study.attributes.items()):
+        levels[:, j] = level_indices(frame[attribute.column or name], name, attribute, everywhere, problems, times)
+    return levels
+
+
+def answer_indices(
+    study: Study, name: str, frame: pd.DataFrame, problems: list[str], times: np.ndarray | None = None
+) -> np.ndarray:
+    """Return each row's option index for one question; see `causal.encoding.indices`."""
+    question = study.questions[name]
+    codes = {code_key(code): i for i, code in enumerate(question.options)}
+    missing = {code_key(code) for code in (*study.survey.missing, *question.missing)}
+    column = question.column or name
+    before = len(problems)
+    what = f"question {name} (column {column})"
+    answers = indices(frame[column], codes, missing, what, "an option", problems, times)
+    if (answers == MISSING).all() and len(problems) == before:
+        problems.append(f"  {what}: no respondent has an answer; remove the question or correct its codes")
+    return answers
+
+
+def raise_misfits(problems: Sequence[str]) -> None:
+    """Raise `InputError` with all problems of the data, if there are any."""
+    if problems:
+        raise InputError("\n".join(["the survey does not fit the study:", *problems]))
+
+
+def survey_countries(study: Study, frame: pd.DataFrame, times: np.ndarray | None = None) -> Countries:
+    """Return the countries of the rows; see `causal.countries.read_countries`.
+
+    Raises
+    ------
+    InputError
+        A row has one that ``survey.countries`` does not name.
+    """
+    found = read_countries(study.survey, frame, {code_key(code) for code in study.survey.missing}, times)
     named = {code_key(code) for code in study.survey.countries}
     if named and (extra := [key for key in found.names if key not in named]):
         raise InputError(
@@ -197,6 +227,19 @@ def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> Countrie
             "name them too, add them to survey.missing, or list the countries you want under survey.keep"
         )
     return found
+
+
+def kept_rows(countries: Countries) -> np.ndarray:
+    """Return which rows have a country that is kept, shape (rows,).
+
+    Raises
+    ------
+    InputError
+        None has.
+    """
+    if not countries.names:
+        raise InputError("no respondent has a country; check survey.country and survey.missing")
+    return countries.index != MISSING
 
 
 def _id_problems(study: Study, frame: pd.DataFrame, missing: set[str]) -> list[str]:
@@ -235,9 +278,14 @@ def _weights(study: Study, frame: pd.DataFrame, wanted: np.ndarray, problems: li
     weight = pd.to_numeric(frame[study.survey.weight], errors="coerce").to_numpy(dtype=float)
     bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1])) & wanted
     if bad.any():
-        problems.append(
-            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows (the first is row "
-            f"{int(np.flatnonzero(bad)[0]) + 1}) are missing, zero, negative, no number or absurdly small or large; "
-            "every respondent needs a positive weight, so drop or correct those rows"
-        )
+        first = int(np.flatnonzero(bad)[0]) + 1
+        problems.append(unusable_weights(study, f"{bad.sum()} of {len(weight)} rows (the first is row {first})"))
     return weight
+
+
+def unusable_weights(study: Study, which: str) -> str:
+    """Return the line that says which rows have no usable weight."""
+    return (
+        f"  weight (column {study.survey.weight}): {which} are missing, zero, negative, no number or absurdly small or "
+        "large; every respondent needs a positive weight, so drop or correct those rows"
+    )

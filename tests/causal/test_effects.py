@@ -278,7 +278,7 @@ def test_model_effects_are_exact_and_always_identified(raw: dict[str, Any]) -> N
     assert (row["estimator"], row["estimand"]) == ("model", "total")
     assert row["supported"]
     assert pd.isna(row[["n_reference", "n_treated", "p_value", "q_value", *BOUNDS, *TESTS]]).all()
-    assert row["p_treated"] == p["female"]
+    assert row["p_treated"].tolist() == p["female"]
     assert not table.loc["vote", "supported"]  # the model was not asked
     # the survey's education contrast is confounded by gender; editing the persona's education is not
     edited = model_effects([grid_from_table(pd.DataFrame(rows), study, ("NO",), ("education",))], study, ("NO",))

@@ -47,8 +47,8 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert len(found) == len(expected)
     for name in expected.columns:
         for a, b in zip(found[name], expected[name], strict=True):
-            if isinstance(b, list):
-                assert list(a) == b
+            if isinstance(b, list | np.ndarray):
+                assert list(a) == list(b)
             else:
                 assert (pd.isna(a) and pd.isna(b)) or a == b, name
 
