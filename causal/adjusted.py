@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from causal.adjustment import comparisons, estimands, question_chunks
+from causal.adjustment import Choice, adjustment, comparisons, estimands, question_chunks
 from causal.counttable import CountTable
 from causal.encoding import MISSING
 from causal.errors import InputError
 from causal.estimators.result import Estimates
+from causal.extras import require
+from causal.identification import identified_adjustment
 from causal.multiplicity import q_values
 from causal.rows import beside
+from causal.sections import ECONML
 from causal.survey import Survey
 
 _SIZES = ("n_reference", "n_treated", "n_eff_reference", "n_eff_treated")
@@ -41,11 +44,12 @@ def adjusted_rows(survey: Survey | CountTable, cells: pd.DataFrame) -> pd.DataFr
     if not study.effects.adjusting:
         return cells.iloc[:0]
     assert isinstance(survey, Survey)
-    named, sizes = estimands(cells, study), used(survey, cells)
-    columns = {name: sizes[:, i] for i, name in enumerate(_SIZES)}
-    enough = (sizes >= study.effects.support - _ROUNDING).all(axis=1)
     tables = []
     for estimator in study.effects.adjusting:
+        choose = identified_adjustment if estimator in ECONML else adjustment
+        named, sizes = estimands(cells, study, choose), used(survey, cells, choose)
+        columns = {name: sizes[:, i] for i, name in enumerate(_SIZES)}
+        enough = (sizes >= study.effects.support - _ROUNDING).all(axis=1)
         found = _estimates(estimator, survey, cells)
         rows = beside(cells, found, estimator, named, study).assign(**columns)
         rows = rows.astype({"n_reference": "Int64", "n_treated": "Int64"})
@@ -55,7 +59,7 @@ def adjusted_rows(survey: Survey | CountTable, cells: pd.DataFrame) -> pd.DataFr
 
 
 def require_respondents(survey: Survey | CountTable) -> None:
-    """Refuse a count table where an adjusting estimator is asked for.
+    """Refuse a count table where an adjusting estimator is asked for, and estimators that are not installed.
 
     Raises
     ------
@@ -63,6 +67,8 @@ def require_respondents(survey: Survey | CountTable) -> None:
         Says which estimator, and what to do.
     """
     asked = survey.study.effects.adjusting
+    if named := [name for name in asked if name in ECONML]:
+        require(f"effects.estimator: {', '.join(named)}", ("dowhy", "econml"), "econml")
     if asked and isinstance(survey, CountTable):
         raise InputError(
             f"effects.estimator: {', '.join(asked)} adjusts each respondent's answer for other characteristics, and a "
@@ -75,10 +81,12 @@ def _estimates(estimator: str, survey: Survey, cells: pd.DataFrame) -> Estimates
         from causal.estimators import aipw
 
         return aipw.estimates(survey, cells)
-    raise InputError(f"effects.estimator: {estimator} is not available")
+    from causal.estimators import dml
+
+    return dml.estimates(estimator, survey, cells)
 
 
-def used(survey: Survey, cells: pd.DataFrame) -> np.ndarray:
+def used(survey: Survey, cells: pd.DataFrame, choose: Choice = adjustment) -> np.ndarray:
     """Count the respondents that each adjusted toggle rests on.
 
     Parameters
@@ -87,6 +95,8 @@ def used(survey: Survey, cells: pd.DataFrame) -> np.ndarray:
         Respondents.
     cells : DataFrame
         The effects table's ``cell`` rows.
+    choose : callable
+        What a toggle is adjusted for.
 
     Returns
     -------
@@ -94,7 +104,7 @@ def used(survey: Survey, cells: pd.DataFrame) -> np.ndarray:
         Respondents at the reference and at the treated level, then Kish's effective numbers of the two.
     """
     sizes = np.zeros((len(cells), 4))
-    for comparison in comparisons(survey, cells):
+    for comparison in comparisons(survey, cells, choose):
         for chunk in question_chunks(len(comparison.people), len(survey.study.questions)):
             totals = _totals(survey, comparison.people, chunk)
             for contexts in comparison.contexts:

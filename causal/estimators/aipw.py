@@ -107,7 +107,7 @@ def _rows(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Moments:
+class Moments:
     """What intervals need of a set of toggles (first axis).
 
     ``p`` (2, toggles, options) are distributions, ``covariance`` (toggles, options, options) that of their
@@ -158,11 +158,11 @@ def estimates(survey: Survey, cells: pd.DataFrame) -> Estimates:
     question = pd.Index(list(survey.study.questions)).get_indexer(cells["question"])
     for comparison in comparisons(survey, cells):
         for moments in _moments(survey, comparison):
-            _fill(found, moments, survey, question[moments.rows])
+            fill(found, moments, survey, question[moments.rows])
     return found
 
 
-def _moments(survey: Survey, comparison: Comparison) -> Iterator[_Moments]:
+def _moments(survey: Survey, comparison: Comparison) -> Iterator[Moments]:
     ready = fitted(survey, comparison)
     if ready is None:
         return
@@ -185,7 +185,7 @@ def _moments(survey: Survey, comparison: Comparison) -> Iterator[_Moments]:
             place = contexts.place[:, chunk]
             there = (place != MISSING) & ~np.isnan(means.mean[..., 0]).any(axis=0)
             units = domains.units(answers != MISSING) if survey.study.survey.psu else np.zeros(place.shape)
-            yield _Moments(
+            yield Moments(
                 place[there],
                 nearest_distribution((means.mean + flat)[:, there], np.broadcast_to(own, (*place.shape, own.shape[1]))[there]),
                 domains.covariance(means.influence)[there],
@@ -215,7 +215,7 @@ def nearest_distribution(p: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.where((p < 0).any(axis=-1, keepdims=True), moved, np.where(own, p, 0.0))
 
 
-def _fill(found: Estimates, moments: _Moments, survey: Survey, question: np.ndarray) -> None:
+def fill(found: Estimates, moments: Moments, survey: Survey, question: np.ndarray) -> None:
     """Put a set of toggles with their intervals in its place."""
     rows, p, confidence = moments.rows, moments.p, survey.study.effects.confidence
     score, options = scores(survey.study)[question], option_counts(survey.study)[question]
@@ -234,7 +234,7 @@ def _fill(found: Estimates, moments: _Moments, survey: Survey, question: np.ndar
 
 
 def _shares(
-    moments: _Moments, stretch: np.ndarray, sums: np.ndarray, confidence: float
+    moments: Moments, stretch: np.ndarray, sums: np.ndarray, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return intervals of differences of shares: of each row of ``sums``, which says what options it adds up."""
     share = np.clip(moments.p @ sums.T, 0, 1)
@@ -265,7 +265,7 @@ def _ends(
     return low, high
 
 
-def _stretch(moments: _Moments, tail: float) -> np.ndarray:
+def _stretch(moments: Moments, tail: float) -> np.ndarray:
     """Return how much wider Student's quantile is with the clusters' degrees of freedom than without clusters."""
     clustered = np.clip(moments.units - 1, 1, moments.df_limit)
     plain = np.maximum(moments.n_eff.sum(axis=0) - 2, 1)
