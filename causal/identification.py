@@ -1,4 +1,4 @@
-"""The adjustment set of a toggle, found by DoWhy in the declared graph and checked against the graph's own criterion."""
+"""The adjustment set of a toggle: found by DoWhy in the declared graph, checked by the graph's own criterion."""
 
 from __future__ import annotations
 

@@ -105,33 +105,54 @@ def _fitted(learner: str, sample: Sample | None) -> Scores | None:
 
 def _place(found: Estimates, survey: Survey, job: _Job, contexts: Contexts, scores: Scores) -> None:
     """Put one fit's context effects in their rows, with variances under the survey's weights and design."""
-    own, comparison = _answered(survey, job), job.comparison
+    own, people = _answered(survey, job), job.comparison.people
     rows = contexts.place[:, job.question]
     group, groups = contexts.group[own], len(rows)
-    weight = weights(survey, comparison.people[own])
+    weight = weights(survey, people[own])
     effect, linearised = averaged(scores, weight, group, groups)
-    level = np.zeros((groups, scores.effect.shape[1]))
-    np.add.at(level, (group, survey.answers[comparison.people[own], job.question]), weight)
-    arms = np.stack([np.bincount(group, weight * (comparison.arm[own] == a), groups) for a in (0, 1)])
-    squares = np.stack([np.bincount(group, weight**2 * (comparison.arm[own] == a), groups) for a in (0, 1)])
-    there = (rows != MISSING) & (arms > 0).all(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ends = two_ends(effect, level / arms.sum(axis=0)[:, None], arms[1] / arms.sum(axis=0))
-        n_eff = arms**2 / squares
-    there &= ~np.isnan(ends).any(axis=(0, 2))
-    spread = np.zeros((len(comparison.people), 1, found.p_reference.shape[1]))
-    spread[own, 0, : linearised.shape[1]] = linearised
-    p = np.zeros((2, groups, spread.shape[2]))
-    p[..., : linearised.shape[1]] = ends
-    domains = Domains.of(contexts.group, groups, comparison.people, survey.country, survey.design)
-    answered = np.isin(np.arange(len(comparison.people)), own)[:, None]
-    units = domains.units(answered)[:, 0] if survey.study.survey.psu else np.zeros(groups)
+    seen = _seen(survey.answers[people[own], job.question], job.comparison.arm[own], weight, group, effect.shape)
+    ends = two_ends(effect, seen.marginal, seen.share)
+    there = (rows != MISSING) & ~np.isnan(ends).any(axis=(0, 2))
+    known, options = int(there.sum()), found.p_reference.shape[1]
+    domains = Domains.of(contexts.group, groups, people, survey.country, survey.design)
+    values = np.zeros((len(people), 1, effect.shape[1]))
+    values[own, 0] = linearised
+    answered = np.zeros((len(people), 1), dtype=bool)
+    answered[own] = True
+    units = domains.units(answered)[there, 0] if survey.study.survey.psu else np.zeros(known)
     moments = Moments(
         rows[there],
-        p[:, there],
-        domains.covariance(spread)[there, 0],
-        n_eff[:, there],
-        units[there],
-        np.full(int(there.sum()), domains.df_limit),
+        _padded(ends[:, there], options, 1),
+        _padded(domains.covariance(values)[there, 0], options, 2),
+        seen.n_eff[:, there],
+        units,
+        np.full(known, domains.df_limit),
     )
-    fill(found, moments, survey, np.full(int(there.sum()), job.question))
+    fill(found, moments, survey, np.full(known, job.question))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is seen in each context: shares of the options, share of the treated level, n_eff of the two levels."""
+
+    marginal: np.ndarray
+    share: np.ndarray
+    n_eff: np.ndarray
+
+
+def _seen(answer: np.ndarray, arm: np.ndarray, weight: np.ndarray, group: np.ndarray, shape: tuple[int, ...]) -> _Seen:
+    """Summarise the respondents of each context; NaN where a level has nobody."""
+    level = np.zeros(shape)
+    np.add.at(level, (group, answer), weight)
+    total, squares = (
+        np.stack([np.bincount(group, power * (arm == a), shape[0]) for a in (0, 1)]) for power in (weight, weight**2)
+    )
+    total[:, (total == 0).any(axis=0)] = np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _Seen(level / total.sum(axis=0)[:, None], total[1] / total.sum(axis=0), total**2 / squares)
+
+
+def _padded(values: np.ndarray, options: int, axes: int) -> np.ndarray:
+    """Add zeros for the options that other questions have, along the last axes."""
+    more = options - values.shape[-1]
+    return np.pad(values, [(0, 0)] * (values.ndim - axes) + [(0, more)] * axes)

@@ -104,9 +104,7 @@ def _causal_forest(sample: Sample) -> Scores:
 
     cells = _indicators(sample.cell)
     x = sample.features if sample.features.shape[1] else cells[:, :1]
-    model = CausalForestDML(
-        **_nuisances(sample), n_estimators=TREES, min_samples_leaf=LEAF, inference=False, n_jobs=1
-    )
+    model = CausalForestDML(**_nuisances(sample), n_estimators=TREES, min_samples_leaf=LEAF, inference=False, n_jobs=1)
     model.fit(sample.y, sample.arm, X=x, W=cells, sample_weight=sample.weight, cache_values=True, inference=None)
     effect = _options(model.effect(x), sample)
     y, t = _residuals(model, sample)
@@ -167,7 +165,7 @@ def _recorder() -> Any:
     from sklearn.linear_model import LinearRegression
 
     class Recorder(LinearRegression):
-        def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Recorder:  # noqa: N803
+        def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Recorder:
             self.target_ = y
             return super().fit(X, y, sample_weight)
 
