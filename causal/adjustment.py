@@ -15,7 +15,7 @@ from causal.survey import Survey
 KNOTS = 5
 """Knots of a number's cubic spline, at quantiles; a number with no more distinct values gets one indicator each."""
 
-CHUNK = 2_000_000
+CHUNK = 500_000
 """Numbers of one array that are worked on at a time."""
 
 
@@ -170,8 +170,10 @@ def _blocks(cells: pd.DataFrame, study: Study) -> Iterator[tuple[str, str, tuple
     held = cells[names].notna().to_numpy()
     keys = pd.DataFrame({"attribute": cells["attribute"].to_numpy(), "treated": cells["treated"].to_numpy()})
     keys["held"] = held @ (2 ** np.arange(len(names)))
-    for (attribute, treated, _), rows in keys.groupby(["attribute", "treated", "held"], sort=False).indices.items():
-        yield attribute, treated, tuple(np.array(names, dtype=object)[held[rows[0]]]), rows
+    for rows in keys.groupby(["attribute", "treated", "held"], sort=False).indices.values():
+        first = keys.iloc[rows[0]]
+        fixed = tuple(name for name, one in zip(names, held[rows[0]], strict=True) if one)
+        yield str(first["attribute"]), str(first["treated"]), fixed, np.asarray(rows)
 
 
 def _sizes(survey: Survey, held: tuple[str, ...]) -> tuple[int, ...]:

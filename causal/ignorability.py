@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from causal.counttable import CountTable
+from causal.estimators.nuisance import BOUND
+from causal.overlap import Overlap, overlaps
 from causal.files import write_json
 from causal.grid import subsets
 from causal.pooling import fits
@@ -23,6 +25,7 @@ SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
 ALMOST_ZERO = 1e-12
 POOLED_TOGGLES = 20
+BOUNDED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,11 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
         *coverage_check(survey),
         *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
     ]
-    return [*found, pooled_check(raw, survey.study)] if survey.study.effects.pools else found
+    if survey.study.effects.pools:
+        found.append(pooled_check(raw, survey.study))
+    if survey.study.effects.adjusting and isinstance(survey, Survey):
+        found.append(adjustment_check(overlaps(survey, raw)))
+    return found
 
 
 def support_check(effects: pd.DataFrame, study: Study) -> Check:
@@ -245,6 +252,37 @@ def pooled_check(effects: pd.DataFrame, study: Study) -> Check:
         "Nothing to do."
         if enough
         else "With so few toggles these are guesses: read the cell rows, or add questions or contexts.",
+    )
+
+
+def adjustment_check(found: Sequence[Overlap]) -> Check:
+    """Largest share of propensities at their bound in one comparison; warns above 1%, and where many are left out."""
+    names = {o.attribute: o.adjusted_for for o in sorted(found, key=lambda o: -len(o.adjusted_for))}
+    bounded = max(found, key=lambda o: o.bounded)
+    omitted = max(found, key=lambda o: o.left_out)
+    smallest = min(found, key=lambda o: o.n_eff)
+    unfitted = [str(o) for o in found if not o.fitted]
+    wrong = bounded.bounded > BOUNDED_SHARE or omitted.left_out > NONRESPONSE_SHARE or bool(unfitted)
+    adjusted = "; ".join(f"{name} for {', '.join(others) or 'nothing'}" for name, others in names.items())
+    meaning = (
+        f"Adjusted: {adjusted}, and for what a persona holds fixed. At most {omitted.left_out:.1%} of the respondents "
+        f"of one comparison are left out because something adjusted for is unknown ({omitted}). At most "
+        f"{bounded.bounded:.1%} have a probability of their attribute beyond the bound of {BOUND:.0%} ({bounded}). Weighted "
+        f"by inverse probabilities, the smallest side of a comparison counts for {smallest.n_eff:.0f} of its "
+        f"{smallest.n} respondents ({smallest})."
+    )
+    if unfitted:
+        meaning += f" Too few respondents to fit anything: {', '.join(unfitted[:8])}."
+    return Check(
+        "adjustment",
+        bounded.bounded,
+        BOUNDED_SHARE,
+        "warn" if wrong else "pass",
+        meaning,
+        "Where hardly anybody with some characteristic is at one of the levels, or many are left out, the adjusted "
+        "effect rests on few: drop that covariate, or read the cell rows."
+        if wrong
+        else "Nothing to do.",
     )
 
 

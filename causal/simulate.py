@@ -227,7 +227,12 @@ def _answers(population: Population) -> np.ndarray:
 def _grid(population: Population, answers: np.ndarray, joint: np.ndarray, subset: Sequence[str]) -> Grid:
     """Average the answers over everything that is not specified, in the proportions of ``joint``."""
     names = list(population.study.attributes)
-    gone = (*(1 + i for i, name in enumerate(names) if name not in subset), len(names) + 1, len(names) + 2, len(names) + 3)
+    gone = (
+        *(1 + i for i, name in enumerate(names) if name not in subset),
+        len(names) + 1,
+        len(names) + 2,
+        len(names) + 3,
+    )
     total = joint.sum(axis=gone)
     p = (joint[..., None, None] * answers).sum(axis=gone) / total[..., None, None]
     nobody = np.full(p.shape[:-1], np.nan)

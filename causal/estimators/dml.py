@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,15 @@ from causal.adjustment import Comparison, Contexts, comparisons, features
 from causal.cli import progress_bars
 from causal.domains import Domains
 from causal.encoding import MISSING
-from causal.estimators.aipw import Moments, fill, weights
+from causal.estimators.aipw import weights
 from causal.estimators.learners import Sample, Scores, averaged, fit, two_ends
+from causal.estimators.newcombe import Freedom
 from causal.estimators.nuisance import folds
 from causal.estimators.result import Estimates
-from causal.grid import option_counts
+from causal.estimators.smallsample import Moments, infer, joined
+from causal.grid import option_counts, scores
 from causal.identification import identified_adjustment
+from causal.study import Study
 from causal.survey import Survey
 
 
@@ -53,19 +56,18 @@ def estimates(learner: str, survey: Survey, cells: pd.DataFrame) -> Estimates:
     """
     from joblib import Parallel, delayed
 
-    found = Estimates.unknown(len(cells), int(option_counts(survey.study).max()))
     compared = list(comparisons(survey, cells, identified_adjustment))
     jobs = list(_jobs(learner, survey, compared))
+    parts = []
     with progress_bars() as bars:
         bar = bars.add_task(learner, total=len(jobs), note="")
         samples = (_sample(survey, job) for job in jobs)
         fits = Parallel(return_as="generator")(delayed(_fitted)(learner, sample) for sample in samples)
-        for job, scores in zip(jobs, fits, strict=True):
-            if scores is not None:
-                for contexts in job.contexts:
-                    _place(found, survey, job, contexts, scores)
+        for job, learnt in zip(jobs, fits, strict=True):
+            if learnt is not None:
+                parts += [_part(survey, job, contexts, learnt) for contexts in job.contexts]
             bars.advance(bar)
-    return found
+    return _inferred(parts, survey.study, len(cells))
 
 
 def _jobs(learner: str, survey: Survey, compared: list[Comparison]) -> Iterator[_Job]:
@@ -100,35 +102,64 @@ def _sample(survey: Survey, job: _Job) -> Sample | None:
 
 
 def _fitted(learner: str, sample: Sample | None) -> Scores | None:
-    return None if sample is None else fit(learner, sample)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # the matrices are so small that threads would wait for each other
+        return None if sample is None else fit(learner, sample)
 
 
-def _place(found: Estimates, survey: Survey, job: _Job, contexts: Contexts, scores: Scores) -> None:
-    """Put one fit's context effects in their rows, with variances under the survey's weights and design."""
-    own, people = _answered(survey, job), job.comparison.people
+@dataclass(frozen=True)
+class _Part:
+    """The toggles of a question and some contexts: their rows and moments."""
+
+    rows: np.ndarray
+    question: np.ndarray
+    moments: Moments
+
+
+def _part(survey: Survey, job: _Job, contexts: Contexts, learnt: Scores) -> _Part:
+    """Average one fit's effects over contexts, with covariances under the survey's weights and design."""
+    own, people, options = _answered(survey, job), job.comparison.people, int(option_counts(survey.study).max())
     rows = contexts.place[:, job.question]
     group, groups = contexts.group[own], len(rows)
     weight = weights(survey, people[own])
-    effect, linearised = averaged(scores, weight, group, groups)
+    effect, linearised = averaged(learnt, weight, group, groups)
     seen = _seen(survey.answers[people[own], job.question], job.comparison.arm[own], weight, group, effect.shape)
     ends = two_ends(effect, seen.marginal, seen.share)
     there = (rows != MISSING) & ~np.isnan(ends).any(axis=(0, 2))
-    known, options = int(there.sum()), found.p_reference.shape[1]
     domains = Domains.of(contexts.group, groups, people, survey.country, survey.design)
-    values = np.zeros((len(people), 1, effect.shape[1]))
-    values[own, 0] = linearised
-    answered = np.zeros((len(people), 1), dtype=bool)
-    answered[own] = True
-    units = domains.units(answered)[there, 0] if survey.study.survey.psu else np.zeros(known)
+    values = np.zeros((effect.shape[1], len(people), 1))
+    values[:, own, 0] = linearised.T
     moments = Moments(
-        rows[there],
         _padded(ends[:, there], options, 1),
         _padded(domains.covariance(values)[there, 0], options, 2),
         seen.n_eff[:, there],
-        units,
-        np.full(known, domains.df_limit),
+        _freedom(domains, own, len(people), seen.n_eff, there) if survey.study.survey.psu else None,
     )
-    fill(found, moments, survey, np.full(known, job.question))
+    return _Part(rows[there], np.full(len(rows), job.question)[there], moments)
+
+
+def _freedom(domains: Domains, own: np.ndarray, people: int, n_eff: np.ndarray, there: np.ndarray) -> Freedom:
+    answered = np.zeros((people, 1), dtype=bool)
+    answered[own] = True
+    clustered = np.clip(domains.units(answered)[there, 0] - 1, 1, domains.df_limit)
+    plain = np.maximum(n_eff[:, there].sum(axis=0) - 2, 1)
+    return Freedom(clustered, plain, np.full(len(plain), float(domains.df_limit)))
+
+
+def _inferred(parts: list[_Part], study: Study, toggles: int) -> Estimates:
+    """Give the toggles their intervals and tests, each in its row."""
+    score, options = scores(study), option_counts(study)
+    found = Estimates.unknown(toggles, score.shape[1])
+    rows, question = (
+        np.concatenate([np.empty(0, int), *(getattr(part, name) for part in parts)]) for name in ("rows", "question")
+    )
+    if len(rows):
+        moments = joined([part.moments for part in parts])
+        known = infer(moments, score[question], options[question], study.effects.confidence)
+        for item in fields(Estimates):
+            getattr(found, item.name)[rows] = getattr(known, item.name)
+    return found
 
 
 @dataclass(frozen=True)

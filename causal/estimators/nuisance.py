@@ -98,7 +98,7 @@ def outcomes(x: np.ndarray, y: np.ndarray, weight: np.ndarray, arm: np.ndarray, 
     ----------
     x : ndarray, shape (people, features)
         Standardised features.
-    y : ndarray, shape (people, questions, options)
+    y : ndarray, shape (options, people, questions)
         What to predict; where the weight is 0 it must be finite and is not used.
     weight : ndarray, shape (people, questions)
         Weight of each answer, 0 where there is none.
@@ -107,28 +107,27 @@ def outcomes(x: np.ndarray, y: np.ndarray, weight: np.ndarray, arm: np.ndarray, 
 
     Returns
     -------
-    ndarray, shape (2, people, questions, options)
+    ndarray, shape (2, options, people, questions)
         Predictions at the reference and at the treated level.
     """
-    people, questions, options = y.shape
+    options, people, questions = y.shape
     design = np.concatenate([np.ones((people, 1)), x], axis=1)
-    width = design.shape[1]
-    squares = (design[:, :, None] * design[:, None, :]).reshape(people, -1)
-    weighted = (y * weight[:, :, None]).reshape(people, -1)
-    count = int(fold.max()) + 1
+    width, count = design.shape[1], int(fold.max()) + 1
     gram = np.empty((2, count, questions, width, width))
-    cross = np.empty((2, count, width, questions, options))
+    cross = np.empty((2, count, options, width, questions))
     for a in (0, 1):
         for i in range(count):
-            part = (arm == a) & (fold == i)
-            gram[a, i] = (weight[part].T @ squares[part]).reshape(questions, width, width)
-            cross[a, i] = (design[part].T @ weighted[part]).reshape(width, questions, options)
-    gram = gram.sum(axis=1, keepdims=True) - gram
-    cross = np.moveaxis(cross.sum(axis=1, keepdims=True) - cross, 2, 3)
-    penalty = np.diag(np.r_[_TINY, np.full(width - 1, RIDGE)])
-    beta = np.moveaxis(np.linalg.solve(gram + penalty, cross), 3, 2)
-    found = np.empty((2, people, questions * options))
-    for a in (0, 1):
-        for i in range(count):
-            found[a, fold == i] = design[fold == i] @ beta[a, i].reshape(width, -1)
-    return found.reshape(2, people, questions, options)
+            part = np.flatnonzero((arm == a) & (fold == i))
+            own, w = design[part], weight[part]
+            squares = (own[:, :, None] * own[:, None, :]).reshape(len(part), -1)
+            gram[a, i] = (w.T @ squares).reshape(questions, width, width)
+            cross[a, i] = own.T @ (y[:, part] * w)
+    gram = gram.sum(axis=1, keepdims=True) - gram + np.diag(np.r_[_TINY, np.full(width - 1, RIDGE)])
+    cross = cross.sum(axis=1, keepdims=True) - cross
+    beta = np.linalg.solve(gram, np.moveaxis(cross, (2, 3, 4), (4, 3, 2)))  # (2, folds, questions, width, options)
+    beta = np.ascontiguousarray(np.moveaxis(beta, (2, 3, 4), (4, 3, 2)))
+    found = np.empty((2, *y.shape))
+    for i in range(count):
+        part = np.flatnonzero(fold == i)
+        found[:, :, part] = design[part] @ beta[:, i]
+    return found
