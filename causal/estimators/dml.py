@@ -23,6 +23,10 @@ from causal.identification import identified_adjustment
 from causal.study import Study
 from causal.survey import Survey
 
+FAR = 4.0
+"""Standard deviations beyond which a feature grows no more: the outermost functions of a spline basis are 0 for nearly
+everybody, and a fold without the few others would be extrapolated to them."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -98,7 +102,8 @@ def _sample(survey: Survey, job: _Job) -> Sample | None:
     cell = np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1) if levels.shape[1] else np.zeros(len(own))
     y = np.eye(int(option_counts(survey.study)[job.question]))[survey.answers[people, job.question]]
     context = job.contexts[0].group[own]
-    return Sample(y, arm, weights(survey, people), context, cell, features(survey, job.comparison)[own], fold)
+    x = np.clip(features(survey, job.comparison)[own], -FAR, FAR)
+    return Sample(y, arm, weights(survey, people), context, cell, x, fold)
 
 
 def _fitted(learner: str, sample: Sample | None) -> Scores | None:

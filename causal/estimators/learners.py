@@ -17,7 +17,7 @@ RIDGE = 1.0
 """Penalty of the nuisance models on a feature's coefficient, in respondents."""
 BOUND = 0.02
 """Propensities are kept between this and one minus this, so that nobody stands for more than fifty."""
-TREES = 200
+TREES = 100
 LEAF = 5
 """Smallest leaf of a tree, in respondents."""
 
@@ -75,9 +75,11 @@ class Scores:
 def fit(learner: str, sample: Sample) -> Scores:
     """Fit a learner by its name in the econml package, with ridge and logistic regressions as nuisances.
 
-    Its seed is fixed. Shares of options sum to 1 and every stage is linear in them, so effects sum to 0.
+    Its seed is fixed. Each respondent's effects sum to 0 over the options.
     """
-    return _LEARNERS[learner](sample)
+    found = _LEARNERS[learner](sample)
+    assert np.abs(found.effect.sum(axis=1)).max() < 1e-6, "the effects on all options must sum to 0"
+    return found
 
 
 def _linear_dml(sample: Sample) -> Scores:
@@ -107,6 +109,7 @@ def _causal_forest(sample: Sample) -> Scores:
     model = CausalForestDML(**_nuisances(sample), n_estimators=TREES, min_samples_leaf=LEAF, inference=False, n_jobs=1)
     model.fit(sample.y, sample.arm, X=x, W=cells, sample_weight=sample.weight, cache_values=True, inference=None)
     effect = _options(model.effect(x), sample)
+    effect -= effect.mean(axis=1, keepdims=True)  # econml grows a forest for each option, apart from the others
     y, t = _residuals(model, sample)
     propensity = np.clip(sample.arm - t, BOUND, 1 - BOUND)
     inverse = (sample.arm - propensity) / (propensity * (1 - propensity))

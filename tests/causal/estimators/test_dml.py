@@ -16,7 +16,6 @@ from causal.counts import count
 from causal.counttable import read_count_table
 from causal.effects import survey_effects
 from causal.errors import InputError
-from causal.estimators.learners import TREES
 from causal.grid import grid_from_counts, subsets
 from causal.sections import ECONML
 from causal.simulate import simulate
@@ -54,7 +53,7 @@ def people(n: int, seed: int = 0) -> pd.DataFrame:
     a = (rng.random(n) < 1 / (1 + np.exp(-age))).astype(int)
     b = rng.integers(0, 2, n)
     q = 1 + (rng.random((n, 2)) < 1 / (1 + np.exp(-(age + 0.8 * a * b)[:, None] + [[-0.5, 0.5]]))).sum(axis=1)
-    return pd.DataFrame({"a": a, "b": b, "age": age.round(3), "q": q, "w": rng.integers(1, 4, n)})
+    return pd.DataFrame({"a": a, "b": b, "age": age.round(3), "q": q, "w": np.where(q == 3, 3, 1)})
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def confounded(one_question) -> Study:
 
 
 def truth(b: int, n: int = 400_000) -> float:
-    """Return the shift if ``a`` were set, of people with this ``b``."""
+    """Return the shift if ``a`` were set, of people with this ``b``, whose age is that of everybody."""
     age = np.random.default_rng(9).normal(0, 1, n)
     share = [1 / (1 + np.exp(-(age + 0.8 * a * b)[:, None] + [[-0.5, 0.5]])) for a in (0, 1)]
     return float((share[1] - share[0]).sum(axis=1).mean() / 2)
@@ -71,7 +70,7 @@ def truth(b: int, n: int = 400_000) -> float:
 
 @pytest.mark.parametrize("learner", ECONML)
 def test_a_covariate_that_dowhy_finds_is_adjusted_for(confounded, learner):
-    cells, found = rows(asking(confounded, learner), people(3000))
+    cells, found = rows(asking(confounded, learner), people(2000))
     expected = np.array([truth(0), truth(1)])
     own = (cells["attribute"] == "a").to_numpy()
     naive, adjusted = cells.loc[own, "shift"] - expected, found.loc[own, "shift"] - expected
@@ -79,7 +78,7 @@ def test_a_covariate_that_dowhy_finds_is_adjusted_for(confounded, learner):
     assert set(found["estimand"]) == {"total"}
     assert np.all(naive / cells.loc[own, "std_error"] > 5)
     assert np.all(np.abs(adjusted) < 3.3 * found.loc[own, "std_error"])
-    assert found.loc[own, "std_error"].to_numpy() == pytest.approx([0.017, 0.017], rel=0.2)
+    assert found.loc[own, "std_error"].to_numpy() == pytest.approx([0.021, 0.021], rel=0.2)
     assert found["supported"].all()
     assert found["q_value"].notna().all()
 
@@ -118,8 +117,8 @@ def test_integer_weights_are_copies_of_people(confounded, learner):
     _, copied = rows(asking(confounded, learner), data.loc[data.index.repeat(data["w"])])
     _, ignored = rows(asking(confounded, learner), data)
     error = weighted["std_error"]
-    assert np.all(np.abs(weighted["shift"] - copied["shift"]) < 0.25 * error)
-    assert np.abs(weighted["shift"] - ignored["shift"]).max() > 0.4 * error.max()
+    assert np.all(np.abs(weighted["shift"] - copied["shift"]) < 0.3 * error)
+    assert np.abs(weighted["shift"] - ignored["shift"]).max() > error.max()
     assert np.all(error > 1.2 * copied["std_error"])
 
 
@@ -131,7 +130,7 @@ def test_clusters_widen_standard_errors(confounded, learner):
     fourfold = data.loc[data.index.repeat(4)]
     _, clustered = rows(asking(confounded, learner, survey={"psu": "psu"}), fourfold)
     _, alone = rows(asking(confounded, learner), fourfold)
-    assert clustered["std_error"].to_numpy() == pytest.approx(once["std_error"].to_numpy(), rel=0.15)
+    assert clustered["std_error"].to_numpy() == pytest.approx(once["std_error"].to_numpy(), rel=0.25)
     assert alone["std_error"].to_numpy() == pytest.approx(once["std_error"].to_numpy() / 2, rel=0.25)
 
 
@@ -139,7 +138,8 @@ def test_rows_of_every_shape(study, respondents):
     """Two countries, three levels, questions of four and two options, missing answers, all granularities."""
     cells, found = rows(asking(study, LINEAR), respondents)
     assert len(found) == len(cells)
-    assert (found["p_treated"].dropna().map(len) == found["question"].map({"trust": 4, "vote": 2})).all()
+    some = found.dropna(subset=["shift"])
+    assert (some["p_treated"].map(len) == some["question"].map({"trust": 4, "vote": 2})).all()
     assert found["shift"].notna().mean() > 0.9
     shift = found["shift"].to_numpy(dtype=float)
     known = ~np.isnan(shift)
@@ -171,13 +171,13 @@ def test_fits_may_run_side_by_side(confounded):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("learner", "surveys"), [(LINEAR, 6), (DR, 6), (FOREST, 3)])
+@pytest.mark.parametrize(("learner", "surveys"), [(LINEAR, 8), (DR, 6), (FOREST, 4)])
 def test_estimates_hold_the_interventional_truth(learner, surveys):
     """Age drives the first attribute and the answers; its cells are biased, the adjusted rows are not."""
     errors: dict[str, list[np.ndarray]] = {"cell": [], learner: []}
     inside = []
     for seed in range(surveys):
-        made = simulate(1200, attributes=3, questions=3, granularity="full", age=1.0, seed=seed)
+        made = simulate(1200, countries=1, attributes=2, questions=3, granularity="full", age=1.0, seed=seed)
         cells, found = rows(asking(made.study, learner), made.data)
         own = ((cells["attribute"] == cells["attribute"].iloc[0]) & found["supported"]).to_numpy(dtype=bool)
         wanted = made.effects["shift_do"].to_numpy()
@@ -208,10 +208,14 @@ def test_the_audit_writes_the_rows(tmp_path, confounded, capsys):
 def test_count_tables_are_refused(confounded):
     data = people(200).groupby(["a", "b", "q"]).size().reset_index(name="count")
     long = data.rename(columns={"q": "option"}).assign(question="q")
-    study = asking(confounded, LINEAR, covariates={}, graph={}, survey={
-        "counts": {"question": "question", "option": "option", "count": "count"}
-    })
-    with pytest.raises(InputError, match="econml.LinearDML"):
+    study = asking(
+        confounded,
+        LINEAR,
+        covariates={},
+        graph={},
+        survey={"counts": {"question": "question", "option": "option", "count": "count"}},
+    )
+    with pytest.raises(InputError, match=r"econml\.LinearDML"):
         require_respondents(read_count_table(study, long))
 
 
@@ -222,7 +226,3 @@ def test_what_is_not_installed_is_named(confounded, monkeypatch):
     require_respondents(survey)
     with pytest.raises(InputError, match=r"econml.DRLearner needs econml, .*pip install '.\[econml\]'"):
         require_respondents(replace(survey, study=asking(confounded, DR)))
-
-
-def test_the_number_of_trees_suits_their_little_bags():
-    assert TREES % 4 == 0
