@@ -121,10 +121,8 @@ def _design_effects(
     spread = np.clip(squares / mean**2, 1.0, rank)
     if a.freedom is None or b.freedom is None:
         return _Effects(mean, spread, np.full(len(rank), np.inf))
-    sizes = [
-        np.maximum(_weighed(cell.covariance, inverse), _weighed(_independent(cell), inverse)) for cell in (a, b)
-    ]
-    clustered, plain = joint_freedom(*sizes, a.freedom, b.freedom)
+    one, other = (np.maximum(_weighed(x.covariance, inverse), _weighed(_independent(x), inverse)) for x in (a, b))
+    clustered, plain = joint_freedom(one, other, a.freedom, b.freedom)
     lost = 1 / clustered - 1 / plain
     return _Effects(mean, spread, np.where(lost > _ROUNDING, 1 / lost, np.inf))
 
@@ -158,7 +156,7 @@ def _shape(a: np.ndarray, b: np.ndarray, rank: np.ndarray, counts: np.ndarray) -
 
 
 def _tail(ratio: np.ndarray, df: np.ndarray, df_below: np.ndarray) -> np.ndarray:
-    """Return the upper tail of Fisher's F; of chi-squared over its degrees of freedom where ``df_below`` is infinite."""
+    """Return the upper tail of Fisher's F; where ``df_below`` is infinite, of chi-squared over its df."""
     finite = np.where(np.isfinite(df_below), df_below, 1.0)
     fisher = betainc(finite / 2, df / 2, finite / (finite + df * ratio))
     return np.where(np.isfinite(df_below), fisher, gammaincc(df / 2, ratio * df / 2))
