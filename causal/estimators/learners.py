@@ -20,6 +20,8 @@ BOUND = 0.02
 TREES = 100
 LEAF = 5
 """Smallest leaf of a tree, in respondents."""
+GROWN_ON = 1000
+"""Respondents that a tree is grown on at most, so that time stays about linear in them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,14 @@ def _causal_forest(sample: Sample) -> Scores:
 
     cells = _indicators(sample.cell)
     x = sample.features if sample.features.shape[1] else cells[:, :1]
-    model = CausalForestDML(**_nuisances(sample), n_estimators=TREES, min_samples_leaf=LEAF, inference=False, n_jobs=1)
+    model = CausalForestDML(
+        **_nuisances(sample),
+        n_estimators=TREES,
+        min_samples_leaf=LEAF,
+        max_samples=min(0.45, GROWN_ON / len(x)),
+        inference=False,
+        n_jobs=1,
+    )
     model.fit(sample.y, sample.arm, X=x, W=cells, sample_weight=sample.weight, cache_values=True, inference=None)
     effect = _options(model.effect(x), sample)
     effect -= effect.mean(axis=1, keepdims=True)  # econml grows a forest for each option, apart from the others
