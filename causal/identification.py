@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from causal.adjustment import Adjustment
@@ -44,23 +46,39 @@ def _backdoor_sets(graph: CausalGraph, attribute: str, held: frozenset[str]) -> 
 
     dag = nx.DiGraph(list(graph.edges))
     dag.add_nodes_from(graph.nodes)
-    found = identify_effect_auto(
-        dag,
-        [attribute, *sorted(held & graph.caused_by(attribute))],
-        [ANSWER],
-        [name for name in graph.nodes if name not in graph.latent],
-        EstimandType.NONPARAMETRIC_ATE,
-        backdoor_adjustment=BackdoorAdjustment.BACKDOOR_MAX,
-    )
+    with _without("Adjustment set identification failed."):
+        found = identify_effect_auto(
+            dag,
+            [attribute, *sorted(held & graph.caused_by(attribute))],
+            [ANSWER],
+            [name for name in graph.nodes if name not in graph.latent],
+            EstimandType.NONPARAMETRIC_ATE,
+            backdoor_adjustment=BackdoorAdjustment.BACKDOOR_MAX,
+        )
     sets = {tuple(sorted(names)) for names in (found.backdoor_variables or {}).values() if names is not None}
     return tuple(sorted(sets, key=lambda names: (-len(names), names)))
+
+
+@contextmanager
+def _without(message: str) -> Iterator[None]:
+    """Keep one of DoWhy's messages off stderr: the row's estimand says it."""
+    log = logging.getLogger("dowhy.causal_identifier.auto_identifier")
+
+    def other(record: logging.LogRecord) -> bool:
+        return record.getMessage() != message
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def identified_adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustment | None:
     """Return what a toggle is adjusted for: what is held and one of DoWhy's sets, in the study's order.
 
-    Of the largest sets the first that identifies the effect together with what is held is taken (what is held can
-    be a collider), by `CausalGraph.estimand`; so both must agree.
+    DoWhy does not know what is held. Of its sets, largest first, the first is taken that identifies the effect
+    together with what is held by `CausalGraph.estimand`, so that both must agree.
 
     Returns
     -------

@@ -6,6 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from causal.adjustment import adjustment
 from causal.errors import InputError
 from causal.graph import ANSWER, CausalGraph
 from causal.identification import backdoor_sets, identified_adjustment
@@ -114,10 +115,40 @@ def test_an_adjustment_has_what_is_held_and_what_dowhy_finds(one_question):
     assert made.causal_graph.estimand("a", direct.names) == "controlled_direct"
 
 
-def test_nothing_identifies_a_hidden_confounder(one_question):
+def test_what_only_moves_the_answer_is_adjusted_for_too(one_question):
+    """The empty set would do, and the largest is more precise."""
+    chosen = identified_adjustment(study(one_question, []), "a", ())
+    assert chosen.names == ("b", "m", "age", "income")
+
+
+def test_the_graph_must_agree(one_question, monkeypatch):
+    made = study(one_question, [["age", "a"]])
+    monkeypatch.setattr("causal.identification.backdoor_sets", lambda *_: ((), ("age",)))
+    assert identified_adjustment(made, "a", ()).names == ("age",)
+    monkeypatch.setattr("causal.identification.backdoor_sets", lambda *_: ((),))
+    assert identified_adjustment(made, "a", ()) is None
+
+
+def test_what_is_identified_is_what_aipw_adjusts_for(one_question):
+    """Everything measured points at the answer, so a valid set stays valid with more that the attribute does not move."""
+    rng = np.random.default_rng(7)
+    seen = {True: 0, False: 0}
+    for _ in range(60):
+        order = [*rng.permutation(["a", "b", "m", "age", "income", "u", "v"]), ANSWER]
+        made = study(one_question, [list(pair) for pair in combinations(order, 2) if rng.random() < 0.25], ("u", "v"))
+        for held in ((), ("b",), ("b", "m")):
+            plain = adjustment(made, "a", held)
+            identified = made.causal_graph.estimand("a", plain.names) != "not_identified"
+            assert identified_adjustment(made, "a", held) == (plain if identified else None)
+            seen[identified] += 1
+    assert min(seen.values()) > 15
+
+
+def test_nothing_identifies_a_hidden_confounder(one_question, caplog):
     made = study(one_question, [["u", "a"], ["u", "answer"]], ("u",))
     assert identified_adjustment(made, "a", ("b",)) is None
     assert identified_adjustment(made, "b", ("a",)) is not None
+    assert not caplog.records  # DoWhy's own message; the estimand says it
 
 
 def test_a_held_collider_is_not_identified(one_question):

@@ -90,6 +90,7 @@ def test_what_is_not_identified_has_no_value(confounded):
     assert (found["estimand"] == "not_identified").tolist() == hidden.tolist()
     assert found["shift"].isna().tolist() == hidden.tolist()
     assert not found.loc[hidden, "supported"].any()
+    assert (found.loc[hidden, ["n_reference", "n_treated"]] == 0).all(axis=None)
     assert cells.loc[hidden, "shift"].notna().all()
 
 
@@ -132,6 +133,30 @@ def test_clusters_widen_standard_errors(confounded, learner):
     _, alone = rows(asking(confounded, learner), fourfold)
     assert clustered["std_error"].to_numpy() == pytest.approx(once["std_error"].to_numpy(), rel=0.25)
     assert alone["std_error"].to_numpy() == pytest.approx(once["std_error"].to_numpy() / 2, rel=0.25)
+
+
+def test_few_clusters_widen_intervals_beyond_their_standard_errors(one_question):
+    """Six villages in which ``a`` does different things: Student's quantile with five degrees of freedom is 2.57.
+
+    Wilson's interval is a little narrower than estimate plus or minus so many standard errors.
+    """
+    rng = np.random.default_rng(3)
+    village, a = rng.integers(0, 6, 1500), rng.integers(0, 2, 1500)
+    share = 0.5 + np.linspace(-0.4, 0.4, 6)[village] * a
+    data = pd.DataFrame({"a": a, "q": 1 + 2 * (rng.random(1500) < share), "psu": village})
+    _, found = rows(asking(one_question(("a",)), LINEAR, survey={"psu": "psu"}), data)
+    half = (found["conf_high"] - found["conf_low"]) / 2
+    assert 2.2 < (half / found["std_error"]).item() < 2.57
+
+
+def test_the_two_ends_mix_to_what_is_seen(confounded):
+    data = people(1500)
+    _, found = rows(asking(confounded, LINEAR, survey={"weight": "w"}), data)
+    own = found[(found["attribute"] == "a") & (found["b"] == "l1")].iloc[0]
+    there = data[data["b"] == 1]
+    share = np.average(there["a"], weights=there["w"])
+    seen = [np.average(there["q"] == k, weights=there["w"]) for k in (1, 2, 3)]
+    assert (1 - share) * np.array(own["p_reference"]) + share * np.array(own["p_treated"]) == pytest.approx(seen)
 
 
 def test_rows_of_every_shape(study, respondents):

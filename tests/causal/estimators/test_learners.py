@@ -97,6 +97,8 @@ def test_a_forest_counts_weights():
     of_one = 0.4 * (1 - (0.3 + base))
     assert effects[0] == pytest.approx(base + 0.5 * of_one, abs=0.05)
     assert effects[1] == pytest.approx(base + 0.9 * of_one, abs=0.05)
+    unseen = replace(sample, y=y, weight=np.where(z == 1, 9.0, 1.0), features=sample.features[:, :1])
+    assert fit("econml.CausalForestDML", unseen).effect[:, 0].mean() == pytest.approx(base + 0.9 * of_one, abs=0.05)
 
 
 @pytest.mark.parametrize("learner", ["econml.LinearDML", "econml.DRLearner"])
