@@ -130,7 +130,7 @@ def test_the_graph_must_agree(one_question, monkeypatch):
 
 
 def test_what_is_identified_is_what_aipw_adjusts_for(one_question):
-    """Everything measured points at the answer, so a valid set stays valid with more that the attribute does not move."""
+    """Everything measured points at the answer: a valid set stays valid with more that the attribute does not cause."""
     rng = np.random.default_rng(7)
     seen = {True: 0, False: 0}
     for _ in range(60):
