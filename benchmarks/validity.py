@@ -3,8 +3,9 @@
 The first table has one row per cell size: the mean, smallest and largest coverage of the shift's 95% interval over
 numbers of options and shapes of the two distributions, beside the Wald interval. The second has one row per kind of
 effects, cell size and estimator: coverage over all toggles and over the largest true shifts, bias (positive: too far
-from 0) and RMSE. Every simulated survey is another population. With --econml N the econml estimators follow, against
-the interventional truth of N surveys whose first attribute goes with age. Run: python benchmarks/validity.py [--quick]
+from 0) and RMSE; ``aipw`` where an age confounds. Every simulated survey is another population. With --econml N all
+adjusting estimators follow, against the interventional truth of N surveys whose first attribute goes with age. Run:
+python benchmarks/validity.py [--quick]
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from causal.sections import ADJUSTING
 from causal.simulate import simulate
 from causal.study import Study
 from causal.survey import read_survey
+from causal.tables import estimated_by
 
 SIZES = [(10, 10), (10, 100), (10, 1000), (15, 30), (35, 140), (100, 100), (1000, 1000)]
 OPTIONS = (2, 3, 4, 5, 10)
@@ -95,21 +97,29 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "few large": {"family": "few"},
     "few large, unlike": {"family": "few", "country_sd": 0.3, "context_sd": 0.3},
 }
+ADJUSTED: dict[str, dict[str, Any]] = {
+    "age": {"age": 1.0},
+    "age, weighted": {"age": 1.0, "selection": 0.7},
+    "age, clusters": {"age": 1.0, "cluster_sd": 0.5, "clusters": 30, "design": True},
+}
+"""With an age that drives the first attribute and the answers, and the shift if the attribute is *set* as the truth."""
 """Effects differ between questions; "alike" ones not between contexts and countries, "unlike" ones most there."""
-RESPONDENTS = {"below 50": 700, "above 200": 8000}
+RESPONDENTS = {"about 15": 280, "below 50": 700, "above 200": 8000}
 """Respondents per country, in 16 personas, for a median cell of that size."""
 
 
 def one_survey(respondents: int, seed: int, **options: Any) -> pd.DataFrame:
     """Simulate a survey of 2 countries and 15 questions and return its supported effects with their ``truth``."""
+    adjusted = "age" in options
     made = simulate(respondents, questions=15, granularity="full", seed=seed, **options)
     sections = made.study.model_dump(exclude_none=True)
-    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", "pooled"]}})
+    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", "aipw" if adjusted else "pooled"]}})
     survey = read_survey(study, made.data)
     counts = count(survey)
     grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
-    truth = made.effects["shift"].to_numpy()
+    table = pd.concat([table, adjusted_rows(survey, estimated_by(table))], ignore_index=True) if adjusted else table
+    truth = made.effects["shift_do" if adjusted else "shift"].to_numpy()
     return table.assign(truth=np.concatenate([truth, truth]), survey=seed)[table["supported"]]
 
 
@@ -169,10 +179,10 @@ def estimator_table(surveys: int) -> Table:
     table = Table(title=f"estimators on {surveys} simulated surveys each (Monte Carlo errors in brackets)")
     for name in ("effects", "median n", "estimator", "coverage", "of the largest 5%", "bias", "RMSE", "to cell's"):
         table.add_column(name, justify="left" if name in ("effects", "estimator") else "right")
-    for (size, respondents), name in track(
-        list(itertools.product(RESPONDENTS.items(), SCENARIOS)), description="simulating surveys"
+    for (size, respondents), (name, options) in track(
+        list(itertools.product(RESPONDENTS.items(), (SCENARIOS | ADJUSTED).items())), description="simulating surveys"
     ):
-        drawn = pd.concat([one_survey(respondents, seed, **SCENARIOS[name]) for seed in range(surveys)])
+        drawn = pd.concat([one_survey(respondents, seed, **options) for seed in range(surveys)])
         median = drawn[["n_reference", "n_treated"]].to_numpy(dtype=float).min(axis=1)
         cells = None
         for estimator, rows in drawn.groupby("estimator", sort=False):

@@ -118,7 +118,7 @@ def estimands(cells: pd.DataFrame, study: Study, choose: Choice = adjustment) ->
         What a toggle is adjusted for.
     """
     found = np.full(len(cells), "not_identified", dtype=object)
-    for attribute, _, held, rows in _blocks(cells, study):
+    for attribute, _, _, held, rows in _blocks(cells, study):
         if chosen := choose(study, attribute, held):
             found[rows] = study.causal_graph.estimand(attribute, chosen.names)
     return found
@@ -148,32 +148,32 @@ def comparisons(survey: Survey, cells: pd.DataFrame, choose: Choice = adjustment
     """
     study = survey.study
     names = list(study.attributes)
-    gathered: dict[tuple[Adjustment, str], list[tuple[tuple[str, ...], np.ndarray]]] = {}
-    for attribute, treated, held, rows in _blocks(cells, study):
+    gathered: dict[tuple[Adjustment, str, str], list[tuple[tuple[str, ...], np.ndarray]]] = {}
+    for attribute, reference, treated, held, rows in _blocks(cells, study):
         if chosen := choose(study, attribute, held):
-            gathered.setdefault((chosen, treated), []).append((held, rows))
-    for (chosen, treated), blocks in gathered.items():
-        levels = list(study.attributes[chosen.attribute].levels)
+            gathered.setdefault((chosen, reference, treated), []).append((held, rows))
+    for (chosen, reference, treated), blocks in gathered.items():
         own = survey.levels[:, names.index(chosen.attribute)]
-        usable = known(survey, chosen) & ((own == 0) | (own == levels.index(treated)))
+        levels = list(study.attributes[chosen.attribute].levels)
+        usable = known(survey, chosen) & np.isin(own, [levels.index(reference), levels.index(treated)])
         places = [(held, _places(cells.iloc[rows], rows, survey, held)) for held, rows in blocks]
         for country in range(len(survey.countries)):
             people = np.flatnonzero(usable & (survey.country == country))
             contexts = tuple(Contexts(held, _group(survey, held, people), place[country]) for held, place in places)
-            arm = (own[people] != 0).astype(np.int8)
-            yield Comparison(country, chosen, levels[0], treated, people, arm, contexts)
+            arm = (own[people] == levels.index(treated)).astype(np.int8)
+            yield Comparison(country, chosen, reference, treated, people, arm, contexts)
 
 
-def _blocks(cells: pd.DataFrame, study: Study) -> Iterator[tuple[str, str, tuple[str, ...], np.ndarray]]:
-    """Yield (attribute, treated level, held attributes, positions) of the rows that share these."""
+def _blocks(cells: pd.DataFrame, study: Study) -> Iterator[tuple[str, str, str, tuple[str, ...], np.ndarray]]:
+    """Yield (attribute, reference, treated level, held attributes, positions) of the rows that share these."""
     names = list(study.attributes)
     held = cells[names].notna().to_numpy()
-    keys = pd.DataFrame({"attribute": cells["attribute"].to_numpy(), "treated": cells["treated"].to_numpy()})
+    keys = pd.DataFrame({name: cells[name].to_numpy() for name in ("attribute", "reference", "treated")})
     keys["held"] = held @ (2 ** np.arange(len(names)))
-    for rows in keys.groupby(["attribute", "treated", "held"], sort=False).indices.values():
+    for rows in keys.groupby(list(keys.columns), sort=False).indices.values():
         first = keys.iloc[rows[0]]
         fixed = tuple(name for name, one in zip(names, held[rows[0]], strict=True) if one)
-        yield str(first["attribute"]), str(first["treated"]), fixed, np.asarray(rows)
+        yield str(first["attribute"]), str(first["reference"]), str(first["treated"]), fixed, np.asarray(rows)
 
 
 def _sizes(survey: Survey, held: tuple[str, ...]) -> tuple[int, ...]:

@@ -12,9 +12,9 @@ import pandas as pd
 
 from causal.counttable import CountTable
 from causal.estimators.nuisance import BOUND
-from causal.overlap import Overlap, overlaps
 from causal.files import write_json
 from causal.grid import subsets
+from causal.overlap import Overlap, overlaps
 from causal.pooling import fits
 from causal.readers import count_by_column
 from causal.study import Study
@@ -267,8 +267,8 @@ def adjustment_check(found: Sequence[Overlap]) -> Check:
     meaning = (
         f"Adjusted: {adjusted}, and for what a persona holds fixed. At most {omitted.left_out:.1%} of the respondents "
         f"of one comparison are left out because something adjusted for is unknown ({omitted}). At most "
-        f"{bounded.bounded:.1%} have a probability of their attribute beyond the bound of {BOUND:.0%} ({bounded}). Weighted "
-        f"by inverse probabilities, the smallest side of a comparison counts for {smallest.n_eff:.0f} of its "
+        f"{bounded.bounded:.1%} have a probability of their attribute beyond the bound of {BOUND:.0%} ({bounded}). "
+        f"Weighted by inverse probabilities, the smallest side of a comparison counts for {smallest.n_eff:.0f} of its "
         f"{smallest.n} respondents ({smallest})."
     )
     if unfitted:

@@ -14,7 +14,7 @@ from causal.survey import Survey
 
 @dataclass(frozen=True)
 class Overlap:
-    """What one comparison (country, attribute, treated level) rests on.
+    """What one comparison (country, attribute and two levels) rests on.
 
     Attributes
     ----------
@@ -63,16 +63,16 @@ def _overlap(survey: Survey, comparison: Comparison) -> Overlap:
     study, arm = survey.study, comparison.arm
     attribute = comparison.adjustment.attribute
     own = survey.levels[survey.country == comparison.country, list(study.attributes).index(attribute)]
-    level = list(study.attributes[attribute].levels).index(comparison.treated)
-    at_either = int(((own == 0) | (own == level)).sum())
+    levels = list(study.attributes[attribute].levels)
+    at_either = int(np.isin(own, [levels.index(comparison.reference), levels.index(comparison.treated)]).sum())
     ready = fitted(survey, comparison)
     sizes = np.bincount(arm, minlength=2)
     n_eff, bounded = sizes.astype(float), 0.0
     if ready is not None:
-        propensity = ready[2]
-        inverse = weights(survey, comparison.people) / np.where(arm == 1, propensity.value, 1 - propensity.value)
+        at_level = np.where(arm == 1, ready.propensity.value, 1 - ready.propensity.value)
+        inverse = weights(survey, comparison.people) / at_level
         n_eff = np.bincount(arm, inverse) ** 2 / np.bincount(arm, inverse**2)
-        bounded = float(propensity.bounded.mean())
+        bounded = float(ready.propensity.bounded.mean())
     smaller = int(n_eff.argmin())
     return Overlap(
         survey.countries[comparison.country],

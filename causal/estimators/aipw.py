@@ -147,14 +147,23 @@ class _Part:
     moments: Moments
 
 
-def fitted(survey: Survey, comparison: Comparison) -> tuple[np.ndarray, np.ndarray, Propensity] | None:
-    """Return features, folds and propensities of a comparison, None where one level has too few respondents."""
+@dataclass(frozen=True)
+class Fitted:
+    """Features (people, features), fold (people,) and propensities of a comparison's respondents."""
+
+    x: np.ndarray
+    fold: np.ndarray
+    propensity: Propensity
+
+
+def fitted(survey: Survey, comparison: Comparison) -> Fitted | None:
+    """Fit what all questions of a comparison share; None where one level has too few respondents."""
     psu = survey.design.psu[comparison.people] if survey.design is not None and survey.study.survey.psu else None
     fold = folds(comparison.arm, psu)
     if fold is None:
         return None
     x = features(survey, comparison)
-    return x, fold, propensities(x, comparison.arm, weights(survey, comparison.people), fold)
+    return Fitted(x, fold, propensities(x, comparison.arm, weights(survey, comparison.people), fold))
 
 
 def weights(survey: Survey, people: np.ndarray) -> np.ndarray:
@@ -167,7 +176,7 @@ def _solved(survey: Survey, comparison: Comparison) -> tuple[np.ndarray, Estimat
     study, options, score = survey.study, option_counts(survey.study), scores(survey.study)
     with _threads().limit(limits=1):  # the matrices are so small that threads would wait for each other
         ready = fitted(survey, comparison)
-        parts = [] if ready is None else list(_parts(survey, comparison, *ready))
+        parts = [] if ready is None else list(_parts(survey, comparison, ready))
     rows, question = (
         np.concatenate([np.empty(0, int), *(getattr(one, name) for one in parts)]) for name in ("rows", "question")
     )
@@ -184,9 +193,7 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _parts(
-    survey: Survey, comparison: Comparison, x: np.ndarray, fold: np.ndarray, propensity: Propensity
-) -> Iterator[_Part]:
+def _parts(survey: Survey, comparison: Comparison, ready: Fitted) -> Iterator[_Part]:
     people, arm, study = comparison.people, comparison.arm, survey.study
     weight, options = weights(survey, people), option_counts(study)
     option = np.arange(options.max())
@@ -200,9 +207,10 @@ def _parts(
         own = option < options[chunk, None]
         even = own / options[chunk, None]  # what is predicted where nobody else answered
         y = (answers == option[:, None, None]) - even.T[:, None]
-        predicted = outcomes(x, y, w, arm, fold)
+        predicted = outcomes(ready.x, y, w, arm, ready.fold)
         for contexts, domains in zip(comparison.contexts, layout, strict=True):
-            means = augmented(y, w, arm, propensity.value, predicted, contexts.group, len(contexts.place))
+            group, groups = contexts.group, len(contexts.place)
+            means = augmented(y, w, arm, ready.propensity.value, predicted, group, groups)
             place = contexts.place[:, chunk]
             there = (place != MISSING) & (means.n_eff > 0).all(axis=0)
             question = np.nonzero(there)[1]

@@ -111,6 +111,18 @@ def test_comparisons_place_every_toggle_once(raw: dict[str, Any], respondents: p
                 np.testing.assert_array_equal(rows[name].to_numpy()[contexts.group], said)
 
 
+def test_levels_are_compared_as_the_rows_say(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    survey = read_survey(with_covariates(raw), people(respondents))
+    cells = cell_rows(survey)
+    steps = cells.assign(reference=cells["reference"].where(cells["treated"] != "low", "middle"))  # adjacent steps
+    found = [one for one in comparisons(survey, steps) if one.treated == "low"]
+    assert len(found) == 2
+    for one in found:
+        assert one.reference == "middle"
+        own = survey.levels[one.people, 1]
+        np.testing.assert_array_equal(own, np.where(one.arm == 1, 2, 1))
+
+
 def test_features_hold_levels_categories_and_a_spline(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
     study = with_covariates(raw)
     survey = read_survey(study, people(respondents))

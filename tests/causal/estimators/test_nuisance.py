@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from causal.estimators.nuisance import BOUND, folds, outcomes, propensities
+from causal.estimators.nuisance import BOUND, RIDGE, folds, outcomes, propensities
 
 
 def test_folds_hold_both_arms_in_like_shares() -> None:
@@ -56,7 +56,7 @@ def test_propensities_are_the_weighted_rates_of_the_other_folds() -> None:
         for value in (0, 1):
             rest, own = (fold != i) & (x == value), (fold == i) & (x == value)
             rate = np.average(arm[rest], weights=w[rest])
-            np.testing.assert_allclose(found.value[own], rate, atol=2e-4)  # the ridge counts for one person
+            np.testing.assert_allclose(found.value[own], rate, atol=5e-4)  # the ridge counts for ten people
     assert not found.bounded.any()
 
 
@@ -85,7 +85,7 @@ def test_outcomes_are_scikit_learns_ridge_of_each_level_fold_and_question() -> N
         for i in range(3):
             train, out = (arm == a) & (fold != i), fold == i
             for q in range(questions):
-                model = Ridge(alpha=1.0).fit(x[train], y[:, train, q].T, weight[train, q])
+                model = Ridge(alpha=RIDGE).fit(x[train], y[:, train, q].T, weight[train, q])
                 np.testing.assert_allclose(found[a][:, out, q].T, model.predict(x[out]), atol=1e-6)
 
 
