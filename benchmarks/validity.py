@@ -5,8 +5,9 @@ options' effects and of cumulative shifts (averaged over a pair's options) over 
 distributions, beside the Wald interval of the shift. The second has the joint test's size over pairs that are alike and
 power over those that are not, beside Pearson's test. The third has one row per kind of
 effects, cell size and estimator: coverage over all toggles and over the largest true shifts, bias (positive: too far
-from 0) and RMSE; ``aipw`` where an age confounds. Every simulated survey is another population. Run: python
-benchmarks/validity.py [--quick]
+from 0) and RMSE; ``aipw`` where an age confounds. Every simulated survey is another population. With --econml N all
+adjusting estimators follow, against the interventional truth of N surveys whose first attribute goes with age. Run:
+python benchmarks/validity.py [--quick]
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from causal.counts import count
 from causal.effects import survey_effects
 from causal.estimators.cell import Cells, contrast
 from causal.grid import grid_from_counts, subsets
+from causal.sections import ADJUSTING
 from causal.simulate import simulate
 from causal.study import Study
 from causal.survey import read_survey
@@ -143,6 +145,42 @@ def one_survey(respondents: int, seed: int, **options: Any) -> pd.DataFrame:
     return table.assign(truth=np.concatenate([truth, truth]), survey=seed)[table["supported"]]
 
 
+CONFOUNDED = {"below 50": 400, "above 100": 1600}
+"""Respondents of one country, in 8 personas, where age moves the first attribute and the answers."""
+
+
+def one_confounded(respondents: int, seed: int) -> pd.DataFrame:
+    """Simulate a survey and return the first attribute's supported effects, with the interventional ``truth``."""
+    made = simulate(respondents, countries=1, attributes=3, questions=3, granularity="full", age=1.0, seed=seed)
+    sections = made.study.model_dump(exclude_none=True)
+    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", *ADJUSTING]}})
+    survey = read_survey(study, made.data)
+    counts = count(survey)
+    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    cells = survey_effects(grids, study, survey.countries)
+    table = pd.concat([cells, adjusted_rows(survey, cells)], ignore_index=True)
+    truth = np.tile(made.effects["shift_do"].to_numpy(), 1 + len(ADJUSTING))
+    own = table["attribute"] == next(iter(study.attributes))
+    return table.assign(truth=truth, survey=seed)[table["supported"] & own]
+
+
+def adjusted_table(surveys: int) -> Table:
+    """Return coverage, bias and RMSE of the adjusting estimators where cells are confounded."""
+    table = Table(title=f"confounded by age, {surveys} simulated surveys each (Monte Carlo errors in brackets)")
+    for name in ("median n", "estimator", "coverage", "of the largest 5%", "bias", "RMSE", "to cell's"):
+        table.add_column(name, justify="left" if name == "estimator" else "right")
+    for size, respondents in CONFOUNDED.items():
+        drawn = pd.concat([one_confounded(respondents, seed) for seed in track(range(surveys), "simulating surveys")])
+        median = np.median(drawn[["n_reference", "n_treated"]].to_numpy(dtype=float).min(axis=1))
+        cells = scored(drawn[drawn["estimator"] == "cell"])["mse"].mean()
+        for estimator, rows in drawn.groupby("estimator", sort=False):
+            error = (rows["shift"] - rows["truth"]).groupby(rows["survey"]).mean()
+            found = scored(rows).assign(bias=error)  # confounding moves all in one direction, whatever the truth
+            ratio = np.sqrt(found["mse"].mean() / cells)
+            table.add_row(f"{median:.0f} ({size})", str(estimator), *_cells(found), f"{ratio:.2f}")
+    return table
+
+
 def scored(table: pd.DataFrame) -> pd.DataFrame:
     """Return each survey's coverage, coverage of its largest true shifts, bias and squared error."""
     error = table["shift"] - table["truth"]
@@ -192,12 +230,15 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=4000, help="draws of each pair of cells")
     parser.add_argument("--surveys", type=int, default=200, help="simulated surveys of each kind")
     parser.add_argument("--quick", action="store_true", help="1000 draws and 25 surveys, within three minutes")
+    parser.add_argument("--econml", type=int, default=0, metavar="N", help="surveys for the econml estimators; slow")
     arguments = parser.parse_args()
     replicates, surveys = (1000, 25) if arguments.quick else (arguments.replicates, arguments.surveys)
     console = Console(width=140)
     for table in interval_tables(replicates, np.random.default_rng(2018)):
         console.print(table)
     console.print(estimator_table(surveys))
+    if arguments.econml:
+        console.print(adjusted_table(arguments.econml))
 
 
 if __name__ == "__main__":

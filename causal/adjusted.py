@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from causal.adjustment import comparisons, estimands, question_chunks
+from causal.adjustment import Choice, adjustment, comparisons, estimands, question_chunks
+from causal.backdoor import identified_adjustment
 from causal.counttable import AnySurvey, CountTable
 from causal.encoding import MISSING
 from causal.errors import InputError
 from causal.estimators.result import Estimates
+from causal.extras import require
 from causal.rows import beside
+from causal.sections import ECONML
 from causal.survey import Survey
 
 _SIZES = ("n_reference", "n_treated", "n_eff_reference", "n_eff_treated")
@@ -41,12 +44,13 @@ def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame) -> pd.DataFrame:
     if not study.effects.adjusting:
         return cells.iloc[:0]
     assert isinstance(survey, Survey)
-    sizes, named = used(survey, cells), estimands(cells, study)
-    counted = cells.assign(**{name: sizes[:, i] for i, name in enumerate(_SIZES)})
-    counted = counted.astype({"n_reference": "Int64", "n_treated": "Int64"})
-    enough = (sizes >= study.effects.support - _ROUNDING).all(axis=1)
     tables = []
     for estimator in study.effects.adjusting:
+        choose = identified_adjustment if estimator in ECONML else adjustment
+        sizes, named = used(survey, cells, choose), estimands(cells, study, choose)
+        counted = cells.assign(**{name: sizes[:, i] for i, name in enumerate(_SIZES)})
+        counted = counted.astype({"n_reference": "Int64", "n_treated": "Int64"})
+        enough = (sizes >= study.effects.support - _ROUNDING).all(axis=1)
         found = _estimates(estimator, survey, cells)
         known = counted.assign(supported=enough & ~np.isnan(found.shift))
         tables.append(beside(known, found, estimator, list(named), study))
@@ -54,7 +58,7 @@ def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def require_respondents(survey: AnySurvey) -> None:
-    """Refuse a count table where an adjusting estimator is asked for.
+    """Refuse a count table where an adjusting estimator is asked for, and estimators that are not installed.
 
     Raises
     ------
@@ -62,6 +66,8 @@ def require_respondents(survey: AnySurvey) -> None:
         Says which estimator, and what to do.
     """
     asked = survey.study.effects.adjusting
+    if named := [name for name in asked if name in ECONML]:
+        require(f"effects.estimator: {', '.join(named)}", ("dowhy", "econml"), "econml")
     if asked and isinstance(survey, CountTable):
         raise InputError(
             f"effects.estimator: {', '.join(asked)} adjusts each respondent's answer for other characteristics, and a "
@@ -74,10 +80,12 @@ def _estimates(estimator: str, survey: Survey, cells: pd.DataFrame) -> Estimates
         from causal.estimators import aipw
 
         return aipw.estimates(survey, cells)
-    raise InputError(f"effects.estimator: {estimator} is not available")
+    from causal.estimators import dml
+
+    return dml.estimates(estimator, survey, cells)
 
 
-def used(survey: Survey, cells: pd.DataFrame) -> np.ndarray:
+def used(survey: Survey, cells: pd.DataFrame, choose: Choice = adjustment) -> np.ndarray:
     """Count the respondents that each adjusted toggle rests on.
 
     Parameters
@@ -86,6 +94,8 @@ def used(survey: Survey, cells: pd.DataFrame) -> np.ndarray:
         Respondents.
     cells : DataFrame
         The effects table's ``cell`` rows.
+    choose : callable
+        What a toggle is adjusted for.
 
     Returns
     -------
@@ -93,7 +103,7 @@ def used(survey: Survey, cells: pd.DataFrame) -> np.ndarray:
         Respondents at the reference and at the treated level, then Kish's effective numbers of the two.
     """
     sizes = np.zeros((len(cells), 4))
-    for comparison in comparisons(survey, cells):
+    for comparison in comparisons(survey, cells, choose):
         weight = np.ones(len(comparison.people)) if survey.weight is None else survey.weight[comparison.people]
         for chunk in question_chunks(len(comparison.people), len(survey.study.questions)):
             answered = (survey.answers[comparison.people, chunk] != MISSING).astype(float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +101,11 @@ def adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustmen
     return Adjustment(attribute, tuple(others), tuple(name for name in study.covariates if name not in caused))
 
 
-def estimands(cells: pd.DataFrame, study: Study) -> np.ndarray:
+Choice = Callable[[Study, str, Collection[str]], Adjustment | None]
+"""What a toggle of an attribute, given the held ones, is adjusted for; None where no adjustment identifies it."""
+
+
+def estimands(cells: pd.DataFrame, study: Study, choose: Choice = adjustment) -> np.ndarray:
     """Name the estimand of each adjusted toggle: that of the attribute given everything adjusted for.
 
     Parameters
@@ -110,10 +114,13 @@ def estimands(cells: pd.DataFrame, study: Study) -> np.ndarray:
         Rows of the effects table.
     study : Study
         Attributes, covariates and the DAG.
+    choose : callable
+        What a toggle is adjusted for.
     """
-    found = np.full(len(cells), None, dtype=object)
+    found = np.full(len(cells), "not_identified", dtype=object)
     for attribute, _, _, held, rows in _blocks(cells, study):
-        found[rows] = study.causal_graph.estimand(attribute, adjustment(study, attribute, held).names)
+        if chosen := choose(study, attribute, held):
+            found[rows] = study.causal_graph.estimand(attribute, chosen.names)
     return found
 
 
@@ -127,7 +134,7 @@ def known(survey: Survey, chosen: Adjustment) -> np.ndarray:
     return found
 
 
-def comparisons(survey: Survey, cells: pd.DataFrame) -> Iterator[Comparison]:
+def comparisons(survey: Survey, cells: pd.DataFrame, choose: Choice = adjustment) -> Iterator[Comparison]:
     """Yield every comparison that the toggles need, country by country.
 
     Parameters
@@ -136,12 +143,15 @@ def comparisons(survey: Survey, cells: pd.DataFrame) -> Iterator[Comparison]:
         Respondents.
     cells : DataFrame
         The effects table's ``cell`` rows; ``Contexts.place`` counts these from 0.
+    choose : callable
+        What a toggle is adjusted for; toggles for which it returns None are in no comparison.
     """
     study = survey.study
     names = list(study.attributes)
     gathered: dict[tuple[Adjustment, str, str], list[tuple[tuple[str, ...], np.ndarray]]] = {}
     for attribute, reference, treated, held, rows in _blocks(cells, study):
-        gathered.setdefault((adjustment(study, attribute, held), reference, treated), []).append((held, rows))
+        if chosen := choose(study, attribute, held):
+            gathered.setdefault((chosen, reference, treated), []).append((held, rows))
     for (chosen, reference, treated), blocks in gathered.items():
         own = survey.levels[:, names.index(chosen.attribute)]
         levels = list(study.attributes[chosen.attribute].levels)
