@@ -57,8 +57,9 @@ def estimate_columns(found: Estimates, options: np.ndarray) -> dict[str, Any]:
 
 def lists(values: np.ndarray, options: np.ndarray) -> np.ndarray:
     """Return one array of length K per row, as Parquet gives lists back, None where the row begins with NaN."""
-    found = np.empty(len(values), dtype=object)
-    empty = np.isnan(values[:, 0])
-    for i, (row, k, nobody) in enumerate(zip(values, options.tolist(), empty.tolist(), strict=True)):
-        found[i] = None if nobody else row[:k]
+    found = np.full(len(values), None, dtype=object)
+    known = ~np.isnan(values[:, 0])
+    for k in np.unique(options):
+        rows = np.flatnonzero(known & (options == k))
+        found[rows] = np.fromiter(values[rows, :k], dtype=object, count=len(rows))
     return found
