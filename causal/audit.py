@@ -138,20 +138,21 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     from rich.console import Console
     from rich.table import Table
 
-    from causal.tables import estimated_by
-
+    several = table["estimator"].nunique() > 1
     shown = Table(title=f"{study.name}: effects of each attribute", title_justify="left")
-    for name in ("attribute", "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
-        shown.add_column(name, justify="left" if name in ("attribute", "estimand") else "right")
-    for (attribute, estimand), rows in estimated_by(table).groupby(["attribute", "estimand"], sort=False):
+    words = ("attribute", *(("estimator",) if several else ()), "estimand")
+    for name in (*words[:-1], "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
+        shown.add_column(name, justify="left" if name in words else "right", no_wrap=name in words)
+    for (attribute, estimator, estimand), rows in table.groupby(["attribute", "estimator", "estimand"], sort=False):
         known = rows[rows["supported"]]
-        strong = (known["q_value"] < 0.05).sum()
+        tested = known["q_value"].notna().any()
         shown.add_row(
             str(attribute),
+            *((str(estimator),) if several else ()),
             str(len(rows)),
             str(len(known)),
             f"{known['shift'].abs().mean():.3f}" if len(known) else "-",
-            str(strong),
+            str((known["q_value"] < 0.05).sum()) if tested else "-",
             str(estimand),
         )
     console = Console(markup=False, highlight=False)

@@ -190,7 +190,7 @@ def cell_check(cells: Sequence[_Cells], study: Study) -> Check:
         silent, asked = one.silent[at], one.asked[at]
         above += int((silent > NONRESPONSE_SHARE).sum())
         tails.append(binom.sf(np.round(asked - one.answered[at]) - 1, np.round(asked), NONRESPONSE_SHARE))
-        for i in np.lexsort((-asked, -silent))[:SHOWN]:
+        for i in np.lexsort((-asked, -silent))[: min(SHOWN, int((silent > 0).sum()))]:
             worst.append((silent[i], f"{one.name(places[i])} ({silent[i]:.0%} of {asked[i]:.0f})"))
     clear = _clear(np.concatenate(tails))
     highest = "; ".join(text for _, text in sorted(worst, key=lambda item: -item[0])[:SHOWN])
@@ -219,7 +219,7 @@ def toggle_check(cells: Sequence[_Cells], study: Study) -> Check:
     largest = float(size[clear].max(initial=0))
     owner = np.repeat(np.arange(len(gaps)), [len(gap.difference) for gap in gaps])
     first = np.concatenate([np.arange(len(gap.difference)) for gap in gaps])
-    order = np.lexsort((-size, ~clear))[:SHOWN]
+    order = np.lexsort((-size, ~clear))[: min(SHOWN, int((size > 0).sum()))]
     named = "; ".join(gaps[owner[i]].name(first[i]) for i in order)
     beyond = int((clear & (size > DIFFERENCE)).sum())
     return Check(
