@@ -138,7 +138,7 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     from rich.console import Console
     from rich.table import Table
 
-    several = table["estimator"].nunique() > 1
+    several = len(table["estimator"].unique()) > 1
     shown = Table(title=f"{study.name}: effects of each attribute", title_justify="left")
     words = ("attribute", *(("estimator",) if several else ()), "estimand")
     for name in (*words[:-1], "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
