@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=4000, help="draws of each pair of cells")
     parser.add_argument("--surveys", type=int, default=200, help="simulated surveys of each kind")
-    parser.add_argument("--quick", action="store_true", help="1000 draws and 25 surveys, within three minutes")
+    parser.add_argument("--quick", action="store_true", help="1000 draws and 25 surveys, about five minutes")
     parser.add_argument("--econml", type=int, default=0, metavar="N", help="surveys for the econml estimators; slow")
     arguments = parser.parse_args()
     replicates, surveys = (1000, 25) if arguments.quick else (arguments.replicates, arguments.surveys)
