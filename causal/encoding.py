@@ -30,7 +30,9 @@ def distinct_keys(column: pd.Series) -> tuple[np.ndarray, list[str | None]]:
         positions, values = pd.factorize(column.to_numpy(dtype=None if plain else object), use_na_sentinel=True)
     except TypeError as error:
         raise compound_values(str(column.name)) from error
-    keys: list[str | None] = [code_key(value) or None for value in values.tolist()]
+    single = str(column.dtype).lower() in ("float32", "float[pyarrow]")
+    codes = [float(str(np.float32(value))) for value in values] if single else values.tolist()
+    keys: list[str | None] = [code_key(value) or None for value in codes]
     return np.where(positions < 0, len(keys), positions), [*keys, None]
 
 

@@ -76,7 +76,41 @@ def read_labelled(path: Path, columns: Sequence[str] | None, encoding: str | Non
     frame, meta = _read(path, encoding, usecols=usecols, user_missing=True, disable_datetime_conversion=True)
     if frame.empty:
         raise InputError(f"survey file {path} has no respondents")
+    if path.suffix.lower() == ".dta":
+        plain, _ = _read(path, encoding, usecols=usecols, disable_datetime_conversion=True)
+        frame = _singles(_untagged(frame, plain), meta)
     return _labelled(path, _without_empty(frame), meta)
+
+
+def _untagged(frame: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
+    """Return a Stata file's codes with null for its plain missing value.
+
+    Read with its extended missing values (``.a`` to ``.z``), pyreadstat 1.3.7 leaves whatever was in memory where an
+    integer column has the plain one (``.``). Read without them, both are null: what is null there and no letter here
+    is the plain one.
+    """
+    lost = {
+        name: frame[name].astype(object).where(plain[name].notna() | frame[name].map(_is_text), None)
+        for name in frame.columns
+        if frame[name].dtype == object
+    }
+    return frame.assign(**lost)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _singles(frame: pd.DataFrame, meta: Any) -> pd.DataFrame:
+    """Give Stata's ``float`` columns single precision again, so that 41.8 reads as 41.8."""
+    kinds = meta.readstat_variable_types
+    singles = [name for name in frame.columns if kinds.get(name) == "float"]
+    mixed = {name: frame[name].map(_single, na_action="ignore") for name in singles if frame[name].dtype == object}
+    return frame.astype({name: np.float32 for name in singles if name not in mixed}).assign(**mixed)
+
+
+def _single(value: Any) -> Any:
+    return float(str(np.float32(value))) if isinstance(value, float) else value
 
 
 def read_codebook(path: Path, encoding: str | None = None) -> Labelled:

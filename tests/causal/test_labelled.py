@@ -8,6 +8,7 @@ import pandas as pd
 import pyreadstat
 import pytest
 
+from causal.encoding import distinct_keys
 from causal.errors import InputError
 from causal.ignorability import declared_missing_check
 from causal.labelled import first_value, read_codebook, read_labelled
@@ -145,3 +146,34 @@ def test_a_codebook_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"$FL2 cut off")
     with pytest.raises(InputError, match="no readable SPSS file"):
         read_codebook(path)
+
+
+def dta_with_missing(path: Path, values: list[int], codes: dict[int, int]) -> None:
+    """Write a Stata file of one byte column, then put missing values' bytes (101 is ``.``, 102 ``.a``) into rows."""
+    pd.DataFrame({"v": np.array(values, dtype="int8")}).to_stata(path, write_index=False, version=118)
+    held = bytearray(path.read_bytes())
+    start = held.index(b"<data>") + len(b"<data>")
+    for row, code in codes.items():
+        held[start + row] = code
+    path.write_bytes(held)
+
+
+@pytest.mark.parametrize("order", [(102, 101), (101, 102)])
+def test_statas_plain_missing_value_is_null_whatever_comes_before_it(tmp_path: Path, order: tuple[int, int]) -> None:
+    values = [1, 0] * 500
+    first, second = order
+    codes = {0: first, 1: second, **dict.fromkeys(range(10, 400, 7), 101), **dict.fromkeys(range(12, 400, 11), 102)}
+    dta_with_missing(tmp_path / "m.dta", values, codes)
+    found = read_labelled(tmp_path / "m.dta", ["v"]).frame["v"].tolist()
+    expected = [{101: None, 102: ".a"}[codes[i]] if i in codes else value for i, value in enumerate(values)]
+    assert found == expected
+    theirs = pd.read_stata(tmp_path / "m.dta")["v"]  # pandas knows one missing value only
+    assert [value is None or value == ".a" for value in found] == theirs.isna().tolist()
+
+
+def test_single_precision_reads_as_the_decimals_that_were_meant(tmp_path: Path) -> None:
+    numbers = [41.8, 20.1, 55.2, 0.1]
+    pd.DataFrame({"v": np.array(numbers, dtype="float32")}).to_stata(tmp_path / "s.dta", write_index=False)
+    column = read_labelled(tmp_path / "s.dta", ["v"]).frame["v"]
+    positions, keys = distinct_keys(column)
+    assert [keys[i] for i in positions] == ["41.8", "20.1", "55.2", "0.1"]
