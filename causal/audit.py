@@ -139,7 +139,8 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     from rich.table import Table
 
     several = len(table["estimator"].unique()) > 1
-    shown = Table(title=f"{study.name}: effects of each attribute", title_justify="left")
+    title = f"{study.name}: effects of each attribute"
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     words = ("attribute", *(("estimator",) if several else ()), "estimand")
     for name in (*words[:-1], "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
         shown.add_column(name, justify="left" if name in words else "right", no_wrap=name in words)

@@ -16,7 +16,7 @@ from causal.framecounts import FrameCounts
 from causal.grid import subsets
 from causal.largefiles import count_large_file, is_large
 from causal.study import Study
-from causal.survey import Survey, read_survey
+from causal.survey import Survey, read_survey, silent_share
 
 SLACK = 1e-6
 """Respondents by which sums of p * n may miss a whole number."""
@@ -85,8 +85,11 @@ class CountTable:
 
     @property
     def unanswered(self) -> np.ndarray:
-        """Share of the respondents that each question lacks."""
-        return 1 - self._totals(self.rows.option != MISSING) / self._totals().max()
+        """Share of the respondents that each question lacks, in the countries where anybody answered it."""
+        rows = self.rows.select(self._chosen(()) & (self.rows.option != MISSING))
+        answered = np.zeros((len(self.study.questions), len(self.countries)))
+        np.add.at(answered, (rows.question, rows.country), rows.count)
+        return silent_share(answered, self._sample())
 
     @property
     def unknown(self) -> np.ndarray:

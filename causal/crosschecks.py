@@ -10,6 +10,8 @@ from causal.codes import code_key
 from causal.graph import ANSWER
 from causal.yamlfile import Located, Problem, line_of
 
+FILL_IN = "FILL-IN"
+"""What stands in a study made by `--inspect` where only the user can know."""
 RESERVED = frozenset(
     {
         *("country", "question", "topic", "attribute", "reference", "treated", "granularity", "option"),
@@ -30,6 +32,7 @@ def cross_problems(located: Located) -> Iterable[Problem]:
         *_graph_problems(located.data),
         *_name_problems(located.data),
         *_country_problems(located.data),
+        *_unfilled(located.data),
     ):
         yield Problem(line_of(located.written, loc), ".".join(map(str, loc)), message)
 
@@ -98,6 +101,18 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
             yield where, f"{value} is not possible with {full} attributes; give 0 to {full}, full or all"
     if asked and all(value == 0 for value in asked):
         yield where, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
+
+
+def _unfilled(raw: Any, *loc: Any) -> Iterable[_Found]:
+    """Yield every value that `--inspect` left to be filled in."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            yield from _unfilled(value, *loc, key)
+    elif isinstance(raw, list):
+        for i, value in enumerate(raw):
+            yield from _unfilled(value, *loc, i)
+    elif isinstance(raw, str) and FILL_IN in raw:
+        yield loc, f"this still says {FILL_IN}; --inspect could not know it, so write what it is"
 
 
 def _country_problems(raw: Any) -> Iterable[_Found]:

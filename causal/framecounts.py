@@ -30,6 +30,7 @@ from causal.survey import (
     answer_indices,
     kept_rows,
     raise_misfits,
+    silent_share,
     study_columns,
     survey_countries,
     survey_levels,
@@ -55,7 +56,7 @@ class FrameCounts:
     respondents, without_country : int
         Respondents with a country, and those left out because theirs is missing.
     unanswered : ndarray, shape (questions,)
-        Share of respondents without an answer.
+        Share of respondents without an answer, where anybody of their country has one.
     unknown : ndarray, shape (attributes,)
         Share of respondents whose level is unknown.
     data_hash : str
@@ -308,13 +309,14 @@ def _together(study: Study, everybody: _Everybody, tallies: Sequence[_Tally], da
     asked = np.broadcast_to(people[:, None], n.shape[:2])
     counts = Counts(cells[:, 0], cells[:, 1:], n, w, w2, sample, psus, asked)
     total = people.sum()
+    answered = np.stack([np.bincount(cells[:, 0], found, minlength=len(sample)) for found in n.sum(axis=2).T])
     return FrameCounts(
         study,
         everybody.countries,
         counts,
         int(total),
         everybody.without_country,
-        (total - n.sum(axis=(0, 2))) / total,
+        silent_share(answered, sample),
         people @ (cells[:, 1:] == MISSING) / total,
         data_hash or _hash(everybody, counts),
         design,

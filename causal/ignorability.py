@@ -113,8 +113,8 @@ def nonresponse_check(survey: AnySurvey) -> Check:
         float(worst),
         NONRESPONSE_SHARE,
         "pass" if worst <= NONRESPONSE_SHARE else "warn",
-        f"Question {questions[order[0]]} has the most respondents without an answer: {worst:.1%} of "
-        f"{survey.respondents}. "
+        f"Question {questions[order[0]]} has the largest share of respondents without an answer: {worst:.1%} (of those "
+        "in countries where anybody answered it). "
         + (f"The highest, with respondents by missing code: {named}. " if named else "")
         + "Effects describe those who answered.",
         "Nothing to do."
@@ -169,7 +169,9 @@ def design_check(survey: Survey | FrameCounts, effects: pd.DataFrame) -> Check:
             )
     if design is not None:
         what = "PSUs" if source.psu else "respondents, each its own PSU,"
-        meaning += f" {len(design.stratum)} {what} in {len(design.strata_sizes)} strata; {lonely} strata with one PSU."
+        meaning += (
+            f" {len(design.stratum)} {what} in {len(design.strata_sizes)} strata, of which {lonely} have one PSU."
+        )
     return Check(
         "design",
         float(lonely),

@@ -19,12 +19,21 @@ COUNTRY_NAMES = (
     *("b_country_alpha", "c_alphan", "cntry", "country", "country_code", "countrycode", "nation", "iso3", "iso"),
     *("b_country", "cntry_an", "v3"),
 )
+_COUNTRY = re.compile(r"(country|nation|land|pays|pa[ií]s)\b.{0,20}$", re.IGNORECASE)
 _DEMOGRAPHIC = re.compile(
     r"(?<![a-z])(sex|gender|female|educ|degree|college|urban|rural|residence|settlement|townsize|marital|married|marit"
     r"|age|race|ethnic|income|class|region|religious denomination|employ|occup)",
     re.IGNORECASE,
 )
-_WEIGHT = re.compile(r"(w|wt|wtss\w*|\w*weight\w*|pspwght|wght\w*)", re.IGNORECASE)
+_DESIGN = {
+    "weight": (r"w|wt|wtss\w*|\w*weight\w*|pspwght|wght\w*", r"\bweight(s|ing)?\b"),
+    "strata": (r"strat(a|um|ification)?\w*|v?stratum\w*|vstrat\w*", r"\bstrat(a|um|ification)\b"),
+    "psu": (
+        r"v?psu\w*|clusters?(_?id)?|primary_?\w*unit|sampling_?point\w*",
+        r"\bpsu\b|sampling (unit|point)|\bcluster\b",
+    ),
+}
+"""What columns of the design are called, and labelled where their name is another."""
 SHORT = 40
 """Characters of a variable label up to which its words tell an attribute; a longer one is a question's wording."""
 
@@ -40,12 +49,12 @@ class _Scale:
 def starter(found: Inspection) -> str:
     """Return the text of a study file: what was recognised as comments, then the study.
 
-    It loads as it is when the file has at least one column that can be an attribute and one that can be a
-    question. What only the user can know is marked FILL-IN.
+    It loads as it is when the file has a column of countries, at least one that can be an attribute and one that can
+    be a question. What only the user can know is marked FILL-IN; where that is a value, the study is refused until it
+    is filled in.
     """
-    country = _country(found)
-    weight = next((c.name for c in found.columns if _WEIGHT.fullmatch(c.name) and c.distinct > LEVELS.stop), None)
-    fixed = {country.name if country else None, weight}
+    country, design = _country(found), _design(found)
+    fixed = {country.name if country else None, *design.values()}
     attributes, others = _attributes(found, fixed)
     questions = _questions(found, fixed | {column.name for column in (*attributes, *others)})
     if not questions:  # what looks like attributes must be all there is
@@ -55,7 +64,7 @@ def starter(found: Inspection) -> str:
         *(f"# {plain(line)}" for line in describe(found)),
         "# What is marked FILL-IN only you can know; the rest is a guess from names and labels. Look at every line.",
         f"name: {_quoted(re.sub(r'[^A-Za-z0-9_-]+', '_', Path(found.source).stem) or 'study')}",
-        *_survey(found, country, weight),
+        *_survey(found, country, design),
         *_attribute_section(attributes, others),
         *_bins(found, fixed | {column.name for column in attributes}, bool(attributes)),
         *_question_section(questions),
@@ -64,7 +73,20 @@ def starter(found: Inspection) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _survey(found: Inspection, country: Column | None, weight: str | None) -> Iterator[str]:
+def _design(found: Inspection) -> dict[str, str]:
+    """Return the columns that look like the survey's weight, strata and PSUs, by their key in the study."""
+    chosen: dict[str, str] = {}
+    for key, (name, label) in _DESIGN.items():
+        varied = [c for c in found.columns if c.distinct > (LEVELS.stop if key == "weight" else 1)]
+        by_name = [c for c in varied if re.fullmatch(name, c.name, re.IGNORECASE)]
+        by_label = [c for c in varied if re.search(label, (c.wording or "")[:SHORT], re.IGNORECASE)]
+        for column in (*by_name, *by_label)[:1]:
+            if column.name not in chosen.values():
+                chosen[key] = column.name
+    return chosen
+
+
+def _survey(found: Inspection, country: Column | None, design: dict[str, str]) -> Iterator[str]:
     yield "survey:"
     yield f"  source: {_quoted(found.source)}"
     if found.encoding:
@@ -77,8 +99,9 @@ def _survey(found: Inspection, country: Column | None, weight: str | None) -> It
         if any(named.values()):
             yield "  countries:"
             yield from (f"    {_quoted(code)}: {_quoted(label)}" for code, label in named.items() if label)
-    if weight:
-        yield f"  # weight: {_quoted(weight)}  # FILL-IN: remove the first # if this is the survey's weight"
+    for key, column in design.items():
+        what = {"weight": "weight", "strata": "stratum of each respondent", "psu": "primary sampling unit"}[key]
+        yield f"  # {key}: {_quoted(column)}  # FILL-IN: remove the first # if this is the survey's {what}"
 
 
 def _attribute_section(attributes: list[Column], others: list[Column]) -> Iterator[str]:
@@ -143,7 +166,8 @@ def _question_section(questions: list[Column]) -> Iterator[str]:
 
 def _country(found: Inspection) -> Column | None:
     named = {column.name.lower(): column for column in found.columns if column.rows}
-    return next((named[name] for name in COUNTRY_NAMES if name in named), None)
+    called = [column for column in found.columns if column.rows and _COUNTRY.match(column.wording or "")]
+    return next((named[name] for name in COUNTRY_NAMES if name in named), called[0] if called else None)
 
 
 def _attributes(found: Inspection, taken: set[str | None]) -> tuple[list[Column], list[Column]]:

@@ -85,13 +85,29 @@ class Survey:
 
     @property
     def unanswered(self) -> np.ndarray:
-        """Share of respondents without an answer, by question."""
-        return (self.answers == MISSING).mean(axis=0)
+        """Share of respondents without an answer, by question, where anybody of their country has one."""
+        countries = len(self.countries)
+        answered = np.stack([np.bincount(self.country[a != MISSING], minlength=countries) for a in self.answers.T])
+        return silent_share(answered, np.bincount(self.country, minlength=countries))
 
     @property
     def unknown(self) -> np.ndarray:
         """Share of respondents whose level is unknown, by attribute."""
         return (self.levels == MISSING).mean(axis=0)
+
+
+def silent_share(answered: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Return each question's share of people without an answer, in the countries where anybody answered it.
+
+    Parameters
+    ----------
+    answered : ndarray, shape (questions, countries)
+        People with an answer.
+    people : ndarray, shape (countries,)
+        Everybody.
+    """
+    asked = (answered > 0) @ people
+    return (asked - answered.sum(axis=1)) / np.maximum(asked, 1)
 
 
 def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
@@ -124,6 +140,8 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
     columns = study_columns(study)
     source = read_source(study, columns) if data is None else Source(data)
     frame = keep_known(source.frame, columns)
+    if frame.empty:
+        raise InputError("the survey has no respondents: there is a header, and no row below it")
     survey = _encode(study, frame, frame if source.coded is None else source.coded)
     return replace(survey, declared_missing=source.declared_missing)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal.encoding import MISSING, as_number, level_indices, rows_by_code
+from causal.encoding import MISSING, as_number, distinct_keys, level_indices, rows_by_code
 from causal.sections import Attribute
 
 AGES = {"young": [None, 35], "middle": [35, 60], "old": [60, None]}
@@ -24,6 +24,11 @@ def encoded(values: list[Any], binned: Attribute, everywhere: set[str] | None = 
     problems: list[str] = []
     found = level_indices(pd.Series(values, name="age"), "age", binned, everywhere or set(), problems)
     return found.tolist(), problems
+
+
+def test_single_precision_is_read_as_the_decimals_that_were_meant() -> None:
+    for column in (pd.Series([41.8, 0.1], dtype="float32"), pd.Series([41.8, 0.1], dtype="Float32")):
+        assert distinct_keys(column)[1][:2] == ["41.8", "0.1"]
 
 
 def test_low_ends_are_inside_and_high_ends_outside() -> None:

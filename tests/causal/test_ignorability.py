@@ -115,7 +115,7 @@ def test_design_check_reports_design_effects_and_counts(one_question: Any) -> No
     )
     check = design_check(read_survey(study, people), effects([True, True, False]))
     assert (check.verdict, check.statistic) == ("pass", 0)
-    assert "5 PSUs in 2 strata; 0 strata with one PSU" in check.meaning
+    assert "5 PSUs in 2 strata, of which 0 have one PSU" in check.meaning
     assert "median 2.12, largest 2.12" in check.meaning  # .04 / .0189
     assert "survey.weight, survey.strata, survey.psu" in check.meaning
 
@@ -125,7 +125,7 @@ def test_design_check_warns_of_lonely_psus(one_question: Any) -> None:
     people = pd.DataFrame({"a": [0, 1] * 5, "q": 1, "c": [1] * 4 + [2] * 3 + [3] * 3, "s": [1] * 4 + [2] * 6})
     check = design_check(read_survey(study, people), effects([False]))
     assert (check.verdict, check.statistic) == ("warn", 1)
-    assert "3 PSUs in 2 strata; 1 strata with one PSU" in check.meaning
+    assert "3 PSUs in 2 strata, of which 1 have one PSU" in check.meaning
     assert "Design effect" not in check.meaning
     assert "merge it" in check.advice
 

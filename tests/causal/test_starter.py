@@ -42,12 +42,12 @@ WORDING = {"q1": 'How much do you trust: the "police"? # yes\nor no', "life": "H
 
 
 def started(path: Path, capsys: pytest.CaptureFixture[str]) -> Study:
-    """Inspect a file and load what is printed, as a user who pipes it into a file would."""
+    """Inspect a file and load what is printed, as a user who pipes it into a file and names the country would."""
     assert main(["--inspect", str(path)]) == 0
     out = capsys.readouterr()
     assert out.err == ""
     study = path.parent / "study.yaml"
-    study.write_text(out.out, encoding="utf-8")
+    study.write_text(out.out.replace("{constant: FILL-IN}", "{constant: X}"), encoding="utf-8")
     return Study.load(study)
 
 
@@ -109,7 +109,7 @@ def test_a_file_without_labels_gives_a_starter_with_marks(tmp_path: Path, capsys
     study = started(path, capsys)
     text = (tmp_path / "study.yaml").read_text()
     assert list(study.questions) == ["q1", "life", "less"]
-    assert "country: {constant: FILL-IN}" in text
+    assert "country: {constant: X}  # FILL-IN" in text
     assert "text: q1  # FILL-IN: its wording" in text
     assert "# weight: pspwght  # FILL-IN" in text
 
@@ -211,3 +211,34 @@ def test_inspect_takes_no_study_and_one_of_them_is_needed(capsys: pytest.Capture
         assert caught.value.code == 2
     assert main(["--inspect", "nowhere.sav"]) == 2
     assert "nowhere.sav does not exist" in capsys.readouterr().err
+
+
+def test_what_is_not_filled_in_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s.csv"
+    people().drop(columns="cntry").to_csv(path, index=False)
+    assert main(["--inspect", str(path)]) == 0
+    (tmp_path / "study.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert main([str(tmp_path / "study.yaml"), "--dry-run"]) == 2
+    assert "survey.country.constant: this still says FILL-IN" in capsys.readouterr().err
+
+
+def test_the_design_is_offered_by_name_or_label_and_is_no_question(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    frame = people().assign(
+        vaegt=rng.uniform(0.5, 2, len(people())),
+        stratum=rng.integers(1, 5, len(people())),
+        v77=rng.integers(1, 8, len(people())),
+    )
+    path = tmp_path / "d.sav"
+    labels = {"vaegt": "Design weight", "v77": "Primary sampling unit", "land": "Country of interview"}
+    frame = frame.drop(columns="pspwght", errors="ignore").rename(columns={"cntry": "land"})
+    pyreadstat.write_sav(frame, path, column_labels={name: labels.get(name, "") for name in frame.columns})
+    study = started(path, capsys)
+    text = (tmp_path / "study.yaml").read_text()
+    assert "# weight: vaegt  # FILL-IN" in text
+    assert "# strata: stratum  # FILL-IN" in text
+    assert "# psu: v77  # FILL-IN" in text
+    assert study.survey.country == "land"
+    assert not {"vaegt", "stratum", "v77", "land"} & {*study.questions, *study.attributes}

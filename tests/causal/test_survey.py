@@ -9,7 +9,7 @@ import pytest
 
 from causal.errors import InputError
 from causal.study import Study
-from causal.survey import Survey, read_survey
+from causal.survey import Survey, read_survey, silent_share
 
 
 def with_source(raw: dict[str, Any], path: Path | str) -> Study:
@@ -125,7 +125,7 @@ def test_missing_codes_work_everywhere_and_per_question(raw: dict[str, Any], tmp
         (HEADER.encode(), "s.xlsx", "cannot read .xlsx; readable are .csv .tsv .parquet"),
         ((HEADER + ROW.replace("\n", ",9\n")).encode(), "s.csv", "more fields than its header"),
         ((HEADER + ROW + ROW.replace("\n", ",9\n")).encode(), "s.csv", "is no readable table"),
-        (HEADER.encode(), "s.csv", "no respondent has an answer"),
+        (HEADER.encode(), "s.csv", "has no respondents"),
     ],
 )
 def test_unreadable_file_is_an_input_error(
@@ -318,3 +318,8 @@ def test_many_double_ids_are_counted_and_the_first_named(raw: dict[str, Any], re
     respondents["person"] = np.arange(400) // 2
     with pytest.raises(InputError, match=r"200 ids stand more than once.*: 0 \(2 rows\), .*4 \(2 rows\) \.\.\.;"):
         read_survey(Study.from_dict(raw), respondents)
+
+
+def test_a_question_that_a_country_was_not_asked_is_not_unanswered_there() -> None:
+    # In A two of four answer; in B nobody is asked.
+    assert silent_share(np.array([[2, 0], [4, 4]]), np.array([4, 8])).tolist() == [0.5, 1 / 3]
