@@ -94,18 +94,18 @@ def _statement(tokens: list[str], built: _Builder) -> list[str]:
 
 def _group(tokens: list[str], built: _Builder) -> list[str]:
     """Take one node with its flags, or several in braces, off the tokens; return their names."""
-    token = tokens.pop(0) if tokens else ""
-    if token == "subgraph":
-        while token not in ("{", ""):
-            token = tokens.pop(0) if tokens else ""
-    if token == "{":
+    word = tokens.pop(0) if tokens else ""
+    if word == "subgraph":
+        while word not in ("{", ""):
+            word = tokens.pop(0) if tokens else ""
+    if word == "{":
         return _braces(tokens, built)
-    if not token or token in _ARROWS | _UNDIRECTED | set("}[],=;"):
-        raise ValueError(f"not readable as a graph: a node was expected where {token or 'the end'!r} stands")
+    if not word or word in _ARROWS | _UNDIRECTED | set("}[],=;"):
+        raise ValueError(f"not readable as a graph: a node was expected where {word or 'the end'!r} stands")
     if tokens[:1] == ["="]:  # a setting of the drawing, such as bb="0,0,1,1"
         del tokens[:2]
         return []
-    name, flags = _unquoted(token), _flags(tokens)
+    name, flags = _unquoted(word), _flags(tokens)
     if name in ("node", "edge", "graph"):
         return []
     hidden = any(flags.get(word, "no") not in _NO for word in ("latent", "unobserved"))
@@ -131,14 +131,14 @@ def _flags(tokens: list[str]) -> dict[str, str]:
         if "]" not in tokens:
             raise ValueError("not readable as a graph: a [ is not closed")
         end = tokens.index("]")
-        inside = [token for token in tokens[1:end] if token not in (",", ";")]
+        inside = [word for word in tokens[1:end] if word not in (",", ";")]
         del tokens[: end + 1]
         while inside:
-            word, value = inside.pop(0).lower(), "yes"
+            flag, value = inside.pop(0).lower(), "yes"
             if inside[:1] == ["="]:
                 value = _unquoted(inside[1]).lower() if len(inside) > 1 else ""
                 del inside[:2]
-            flags[word] = value
+            flags[flag] = value
     return flags
 
 

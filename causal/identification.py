@@ -246,7 +246,7 @@ def _sentence(
         return f"Given the graph, the contrast of {attribute} {fixed} is its total effect on the answer."
     if estimand == "controlled_direct":
         return (
-            f"Given the graph, the contrast of {attribute} {fixed} is a controlled direct effect: what {attribute} does "
+            f"Given the graph, the contrast of {attribute} {fixed} is a controlled direct effect: what it does "
             f"through {_listed(mediators)}, which it causes, is taken out."
         )
     why = f"Given the graph, the contrast of {attribute} {fixed} is no causal effect but an association: " + (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -78,7 +80,7 @@ def test_dot() -> None:
     ],
 )
 def test_what_is_no_dag_is_said(text: str, part: str) -> None:
-    with pytest.raises(ValueError, match="graph|outcome|direction") as error:
+    with pytest.raises(ValueError, match=r"graph|outcome|direction") as error:
         parse_graph(text)
     assert part in str(error.value)
 
@@ -97,10 +99,8 @@ def test_quoted_names_come_back_as_they_were(pairs: list[tuple[str, str]]) -> No
 
 @given(st.text(alphabet='ab"{}[]-><=;,\\ \n/*#', max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        parse_graph("dag {" + text + "}")
-    except ValueError as error:
-        assert str(error)
+    with contextlib.suppress(ValueError):
+        assert "answer" in parse_graph("dag {" + text + "}").nodes
 
 
 def study(graph: object) -> Study:
