@@ -48,6 +48,7 @@ def inspect(source: str) -> None:
 
 def audit(arguments: argparse.Namespace) -> None:
     """Read, count, estimate, check, write; then have the report written by the diagnostics."""
+    from causal.adjusted import require_respondents
     from causal.counttable import read_any
     from causal.runs import Run
     from causal.study import Study
@@ -55,6 +56,7 @@ def audit(arguments: argparse.Namespace) -> None:
     study = Study.load(arguments.study, arguments.overrides)
     run = Run.for_study(study, arguments.out)
     survey = read_any(study)
+    require_respondents(survey)
     if arguments.dry_run:
         _say_plan(survey, run)
         return
@@ -72,13 +74,16 @@ def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, l
     tuple of DataFrame and list of Check
         The effects table and the checks.
     """
+    import pandas as pd
+
+    from causal.adjusted import adjusted_rows
     from causal.counttable import counter
     from causal.distributions import distributions_table
     from causal.effects import survey_effects
     from causal.grid import grid_from_counts, subsets
     from causal.ignorability import checks, write_checks
     from causal.runs import SURVEY_SECTIONS
-    from causal.tables import distributions_schema, effects_schema, read_effects, write_table
+    from causal.tables import distributions_schema, effects_schema, estimated_by, read_effects, write_table
 
     study = survey.study
     inputs = {"study": study.fingerprint(*SURVEY_SECTIONS), "data": survey.data_hash}
@@ -89,6 +94,8 @@ def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, l
     counts_for = counter(survey)
     grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
+    if study.effects.adjusting:
+        table = pd.concat([table, adjusted_rows(survey, estimated_by(table))], ignore_index=True)
     found = checks(survey, table)
     attributes = list(study.attributes)
     write_table(

@@ -74,11 +74,15 @@ class CausalGraph:
         """
         return _estimand(self, attribute, frozenset(held))
 
-    def persona_edit(self, attribute: str, held: Iterable[str]) -> Estimand:
-        """Name what editing one attribute of a model's persona does; an intervention is always identified."""
+    def caused_by(self, attribute: str) -> frozenset[str]:
+        """Return everything that the attribute causes, directly or through others, the answer included."""
         import networkx as nx
 
-        return "controlled_direct" if nx.descendants(digraph(self), attribute) & set(held) else "total"
+        return frozenset(nx.descendants(digraph(self), attribute))
+
+    def persona_edit(self, attribute: str, held: Iterable[str]) -> Estimand:
+        """Name what editing one attribute of a model's persona does; an intervention is always identified."""
+        return "controlled_direct" if self.caused_by(attribute) & set(held) else "total"
 
 
 def digraph(graph: CausalGraph) -> nx.DiGraph:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -39,3 +39,10 @@ class Estimates:
     wald_statistic: np.ndarray
     wald_df: np.ndarray
     wald_p_value: np.ndarray
+
+    @classmethod
+    def unknown(cls, toggles: int, options: int) -> Estimates:
+        """Return arrays of NaN, to be filled in where something is known."""
+        lists = ("p_reference", "p_treated", "effect_low", "effect_high", "cdf_low", "cdf_high")
+        shape = {item.name: (toggles, options) if item.name in lists else (toggles,) for item in fields(cls)}
+        return cls(**{name: np.full(size, np.nan) for name, size in shape.items()})

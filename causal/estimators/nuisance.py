@@ -1,0 +1,134 @@
+"""What doubly robust estimates need beforehand: who is at which level, and what those like them answer.
+
+Both are cross-fitted: a respondent's values come from models that were fitted without that respondent, or anybody of
+the same PSU (Chernozhukov et al. 2018, Econometrics Journal 21, C1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FOLDS = 5
+SEED = 0
+BOUND = 0.02
+"""Propensities are kept between this and one minus this, so that nobody stands for more than fifty."""
+RIDGE = 1.0
+"""Penalty on a standardised feature's coefficient, in respondents."""
+_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Propensity:
+    """How probable the treated level is for each respondent.
+
+    Attributes
+    ----------
+    value : ndarray, shape (people,)
+        Probability given the features, within `BOUND`.
+    bounded : ndarray of bool, shape (people,)
+        Whether it was beyond.
+    """
+
+    value: np.ndarray
+    bounded: np.ndarray
+
+
+def folds(arm: np.ndarray, psu: np.ndarray | None) -> np.ndarray | None:
+    """Divide respondents into folds that hold both arms in like shares and keep PSUs whole.
+
+    Parameters
+    ----------
+    arm : ndarray of int, shape (people,)
+        0 or 1.
+    psu : ndarray of int or None
+        PSU of each respondent; None if every respondent was drawn alone.
+
+    Returns
+    -------
+    ndarray of int, shape (people,), or None
+        None where too few respondents or PSUs are at one of the levels for two folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    units = [len(np.unique(psu[arm == a])) if psu is not None else int((arm == a).sum()) for a in (0, 1)]
+    count = min(FOLDS, *units)
+    if count < 2:
+        return None
+    splitter = StratifiedKFold if psu is None else StratifiedGroupKFold
+    fold = np.empty(len(arm), dtype=np.int8)
+    for i, (_, left_out) in enumerate(splitter(count, shuffle=True, random_state=SEED).split(arm, arm, psu)):
+        fold[left_out] = i
+    outside = [np.unique(arm[fold != i]).size for i in range(count)]
+    return fold if min(outside) == 2 else None
+
+
+def propensities(x: np.ndarray, arm: np.ndarray, weight: np.ndarray, fold: np.ndarray) -> Propensity:
+    """Fit the probability of the treated level by weighted logistic regression with a slight ridge penalty.
+
+    Parameters
+    ----------
+    x : ndarray, shape (people, features)
+        Standardised features.
+    arm, weight, fold : ndarray, shape (people,)
+        Level, weight (mean 1) and fold.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    found = np.empty(len(arm))
+    for i in np.unique(fold):
+        out, rest = fold == i, fold != i
+        if x.shape[1]:
+            model = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky").fit(x[rest], arm[rest], weight[rest])
+            found[out] = model.predict_proba(x[out])[:, 1]
+        else:
+            found[out] = np.average(arm[rest], weights=weight[rest])
+    kept = np.clip(found, BOUND, 1 - BOUND)
+    return Propensity(kept, kept != found)
+
+
+def outcomes(x: np.ndarray, y: np.ndarray, weight: np.ndarray, arm: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Predict every answer at both levels by weighted least squares with a slight ridge penalty.
+
+    One regression per level, question and fold; all of them are solved in one batch. Since the intercept is free,
+    predicted shares sum over the options to what the answers sum to.
+
+    Parameters
+    ----------
+    x : ndarray, shape (people, features)
+        Standardised features.
+    y : ndarray, shape (people, questions, options)
+        What to predict; where the weight is 0 it must be finite and is not used.
+    weight : ndarray, shape (people, questions)
+        Weight of each answer, 0 where there is none.
+    arm, fold : ndarray of int, shape (people,)
+        Level and fold.
+
+    Returns
+    -------
+    ndarray, shape (2, people, questions, options)
+        Predictions at the reference and at the treated level.
+    """
+    people, questions, options = y.shape
+    design = np.concatenate([np.ones((people, 1)), x], axis=1)
+    width = design.shape[1]
+    squares = (design[:, :, None] * design[:, None, :]).reshape(people, -1)
+    weighted = (y * weight[:, :, None]).reshape(people, -1)
+    count = int(fold.max()) + 1
+    gram = np.empty((2, count, questions, width, width))
+    cross = np.empty((2, count, width, questions, options))
+    for a in (0, 1):
+        for i in range(count):
+            part = (arm == a) & (fold == i)
+            gram[a, i] = (weight[part].T @ squares[part]).reshape(questions, width, width)
+            cross[a, i] = (design[part].T @ weighted[part]).reshape(width, questions, options)
+    gram = gram.sum(axis=1, keepdims=True) - gram
+    cross = np.moveaxis(cross.sum(axis=1, keepdims=True) - cross, 2, 3)
+    penalty = np.diag(np.r_[_TINY, np.full(width - 1, RIDGE)])
+    beta = np.moveaxis(np.linalg.solve(gram + penalty, cross), 3, 2)
+    found = np.empty((2, people, questions * options))
+    for a in (0, 1):
+        for i in range(count):
+            found[a, fold == i] = design[fold == i] @ beta[a, i].reshape(width, -1)
+    return found.reshape(2, people, questions, options)
