@@ -215,7 +215,7 @@ def features(survey: Survey, comparison: Comparison) -> np.ndarray:
     blocks = [_indicators(survey.levels[people, names.index(name)]) for name in comparison.adjustment.attributes]
     for name in comparison.adjustment.covariates:
         values = survey.covariates[name][people]
-        blocks.append(_spline(values) if values.dtype.kind == "f" else _indicators(values))
+        blocks.append(spline(values) if values.dtype.kind == "f" else _indicators(values))
     joined = np.concatenate([np.empty((len(people), 0)), *blocks], axis=1)
     spread = joined.std(axis=0)
     varies = spread > 1e-9 * np.abs(joined).max(axis=0, initial=1)
@@ -227,7 +227,7 @@ def _indicators(values: np.ndarray) -> np.ndarray:
     return (values[:, None] == np.unique(values)[1:]).astype(float)
 
 
-def _spline(values: np.ndarray) -> np.ndarray:
+def spline(values: np.ndarray) -> np.ndarray:
     distinct = np.unique(values)
     if len(distinct) <= KNOTS:
         return _indicators(values)

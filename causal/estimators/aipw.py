@@ -187,7 +187,9 @@ def _moments(survey: Survey, comparison: Comparison) -> Iterator[_Moments]:
             units = domains.units(answers != MISSING) if survey.study.survey.psu else np.zeros(place.shape)
             yield _Moments(
                 place[there],
-                nearest_distribution((means.mean + flat)[:, there], np.broadcast_to(own, (*place.shape, own.shape[1]))[there]),
+                nearest_distribution(
+                    (means.mean + flat)[:, there], np.broadcast_to(own, (*place.shape, own.shape[1]))[there]
+                ),
                 domains.covariance(means.influence)[there],
                 means.n_eff[:, there],
                 units[there],
