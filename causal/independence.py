@@ -57,7 +57,7 @@ class _Country:
     people: int
 
 
-def tested(survey: Survey) -> list[Finding]:
+def findings(survey: Survey) -> list[Finding]:
     """Test every independence that the study's graph implies, an answer's with each question.
 
     Both sides are reduced to what the given ones do not predict, by weighted least squares on every combination of the

@@ -9,7 +9,7 @@ from scipy.stats import chi2_contingency
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from causal.implications import Independence, implied
-from causal.independence import Finding, tested
+from causal.independence import Finding, findings
 from causal.study import Study
 from causal.survey import read_survey
 
@@ -40,7 +40,7 @@ def people(rng: np.random.Generator, n: int, direct: float = 0.0) -> pd.DataFram
 
 
 def found(drawn: Study, data: pd.DataFrame) -> dict[tuple[str, str], Finding]:
-    return {(one.claim.one, one.claim.other): one for one in tested(read_survey(drawn, data))}
+    return {(one.claim.one, one.claim.other): one for one in findings(read_survey(drawn, data))}
 
 
 def test_implications_worked_by_hand() -> None:
@@ -114,9 +114,9 @@ def test_an_arrow_that_is_not_drawn_to_the_answer_is_tested_with_each_question()
     data = people(rng, 2000)
     data["q"] = (rng.random(2000) < 0.3 + 0.3 * data["a"]).astype(int)
     drawn = study([["a", "answer"], ["b", "answer"], ["z", "a"], ["z", "b"], ["z", "answer"]], default_edges=False)
-    ours = [one for one in tested(read_survey(drawn, data)) if one.claim.other == "answer"]
+    ours = [one for one in findings(read_survey(drawn, data)) if one.claim.other == "answer"]
     assert [(one.claim.one, one.question) for one in ours] == [("age", "q")]
     wrong = study([["b", "answer"], ["z", "a"], ["z", "answer"], ["a", "b"]], default_edges=False)
-    missed = [one for one in tested(read_survey(wrong, data)) if one.claim == Independence("a", "answer", ("b", "z"))]
+    missed = [one for one in findings(read_survey(wrong, data)) if one.claim == Independence("a", "answer", ("b", "z"))]
     assert missed[0].q_value < 1e-6
     assert missed[0].strength == pytest.approx(0.3, abs=0.06)
