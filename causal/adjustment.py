@@ -212,17 +212,17 @@ def features(survey: Survey, comparison: Comparison) -> np.ndarray:
         Each column has mean 0 and standard deviation 1 among these people; columns that do not vary are left out.
     """
     people, names = comparison.people, list(survey.study.attributes)
-    blocks = [_indicators(survey.levels[people, names.index(name)]) for name in comparison.adjustment.attributes]
+    blocks = [indicators(survey.levels[people, names.index(name)]) for name in comparison.adjustment.attributes]
     for name in comparison.adjustment.covariates:
         values = survey.covariates[name][people]
-        blocks.append(spline(values) if values.dtype.kind == "f" else _indicators(values))
+        blocks.append(spline(values) if values.dtype.kind == "f" else indicators(values))
     joined = np.concatenate([np.empty((len(people), 0)), *blocks], axis=1)
     spread = joined.std(axis=0)
     varies = spread > 1e-9 * np.abs(joined).max(axis=0, initial=1)
     return (joined[:, varies] - joined[:, varies].mean(axis=0)) / spread[varies]
 
 
-def _indicators(values: np.ndarray) -> np.ndarray:
+def indicators(values: np.ndarray) -> np.ndarray:
     """One column for each distinct value but the first."""
     return (values[:, None] == np.unique(values)[1:]).astype(float)
 
@@ -230,7 +230,7 @@ def _indicators(values: np.ndarray) -> np.ndarray:
 def spline(values: np.ndarray) -> np.ndarray:
     distinct = np.unique(values)
     if len(distinct) <= KNOTS:
-        return _indicators(values)
+        return indicators(values)
     from sklearn.preprocessing import SplineTransformer
 
     knots = np.unique(np.quantile(values, np.linspace(0, 1, KNOTS)))

@@ -118,9 +118,10 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
             yield ("covariates", name), "this name is an attribute's or the answer's already; choose another"
     loc = ("fit", "held_out", "questions")
     held_out = _text_items(raw, *loc)
-    for name in held_out:
-        if questions and name not in questions:
-            yield loc, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+    for where in (loc, ("checks", "negative_controls")):
+        for name in _text_items(raw, *where):
+            if questions and name not in questions:
+                yield where, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
     if questions and set(held_out) >= set(questions):
         yield loc, "every question is held out; leave at least one to train on"
     full = len(attributes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from causal.check import Check
 from causal.counttable import CountTable
 from causal.files import write_json
 from causal.grid import subsets
@@ -25,18 +26,6 @@ ALMOST_ZERO = 1e-12
 POOLED_TOGGLES = 20
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check: what was measured, against which threshold, what it means and what to do."""
-
-    name: str
-    statistic: float
-    threshold: float
-    verdict: Literal["pass", "warn", "fail"]
-    meaning: str
-    advice: str
-
-
 def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects; pooled rows count in none but their own."""
     raw = estimated_by(effects)
@@ -48,7 +37,13 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
         *coverage_check(survey),
         *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
     ]
-    return [*found, pooled_check(raw, survey.study)] if survey.study.effects.pools else found
+    if survey.study.effects.pools:
+        found.append(pooled_check(raw, survey.study))
+    if isinstance(survey, Survey):
+        from causal.gate import gate_checks
+
+        found += gate_checks(survey, raw)
+    return found
 
 
 def support_check(effects: pd.DataFrame, study: Study) -> Check:

@@ -224,6 +224,12 @@ class GraphSettings(Strict):
         return self
 
 
+class ChecksSettings(Strict):
+    """What the checks of the survey should know: questions that no attribute can move."""
+
+    negative_controls: tuple[str, ...] = ()
+
+
 class ModelSettings(Strict):
     """Which language model answers: ``smollm2``, a local folder, or a hub id."""
 

@@ -16,6 +16,7 @@ from causal.crosschecks import cross_problems
 from causal.graph import CausalGraph
 from causal.sections import (
     Attribute,
+    ChecksSettings,
     Covariate,
     DiagnosisSettings,
     EffectsSettings,
@@ -50,6 +51,7 @@ class Study(Strict):
     covariates: dict[Text, Covariate] = Field(default_factory=dict)
     effects: EffectsSettings = EffectsSettings()
     graph: GraphSettings = GraphSettings()
+    checks: ChecksSettings = ChecksSettings()
     model: ModelSettings | None = None
     prompt: PromptSettings = PromptSettings()
     fit: FitSettings = FitSettings()
