@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -42,7 +44,7 @@ def gate_checks(survey: Survey, cells: pd.DataFrame) -> list[Check]:
         implications_check(survey),
         overlap_check(compared),
         balance_check(survey, compared),
-        *sensitivity_check(fitted),
+        *sensitivity_check(fitted, list(survey.study.questions)),
         *left_out_check(fitted),
         placebo_check(survey),
         *control_check(survey, cells),
@@ -182,9 +184,9 @@ def balance_check(survey: Survey, compared: list[Overlap]) -> Check:
     )
 
 
-def sensitivity_check(fitted: list[Regression]) -> list[Check]:
+def sensitivity_check(fitted: list[Regression], questions: list[str]) -> list[Check]:
     """Median robustness value of the effects that are told apart from 0, beside the strongest covariate."""
-    rows = [row for one in fitted for row in _sensitivities(one)]
+    rows = [row for one in fitted for row in _sensitivities(one, questions)]
     told = [row for row in rows if row["robustness_alpha"] > 0]
     if not rows:
         return []
@@ -221,7 +223,7 @@ def sensitivity_check(fitted: list[Regression]) -> list[Check]:
     ]
 
 
-def _sensitivities(fit: Regression) -> list[dict]:
+def _sensitivities(fit: Regression, questions: list[str]) -> list[dict[str, Any]]:
     rows = []
     for q, (estimate, r2, dof, deviation) in enumerate(
         zip(fit.estimate, fit.partial_r2, fit.dof, fit.deviation, strict=True)
@@ -239,7 +241,7 @@ def _sensitivities(fit: Regression) -> list[dict]:
             {
                 "attribute": fit.adjustment.attribute,
                 "treated": fit.treated,
-                "question": q,
+                "question": questions[q],
                 "shift": float(estimate),
                 "partial_r2": float(r2),
                 "e_value": float(e_value(risk_ratio(estimate, deviation))),

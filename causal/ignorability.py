@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from causal.check import Check
+from causal.check import NOTHING, Check
 from causal.counttable import CountTable
 from causal.files import write_json
 from causal.grid import subsets
+from causal.identification import Identification, adjustment_sets, identify, roles
 from causal.pooling import fits
 from causal.readers import count_by_column
 from causal.study import Study
@@ -24,6 +25,7 @@ SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
 ALMOST_ZERO = 1e-12
 POOLED_TOGGLES = 20
+SENTENCES = 3
 
 
 def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
@@ -31,7 +33,7 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
     raw = estimated_by(effects)
     found = [
         support_check(raw, survey.study),
-        identification_check(raw),
+        identification_check(raw, survey.study),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *coverage_check(survey),
@@ -63,24 +65,53 @@ def support_check(effects: pd.DataFrame, study: Study) -> Check:
     )
 
 
-def identification_check(effects: pd.DataFrame) -> Check:
+def identification_check(effects: pd.DataFrame, study: Study) -> Check:
     """Share of toggles that the declared DAG does not identify; fails if the finest granularity has any."""
     unknown = effects["estimand"] == "not_identified"
     finest = effects["granularity"] == effects["granularity"].max()
-    which = effects.loc[unknown, ["attribute", "granularity"]].drop_duplicates()
-    named = ", ".join(f"{row.attribute} at G={row.granularity}" for row in which.itertuples())
+    found = [identify(study.causal_graph, name, held) for name, held in _contrasts(effects, study)]
+    open_ones = [one for one in found if one.estimand == "not_identified"]
+    direct = [one for one in found if one.estimand == "controlled_direct"]
+    said = [one.sentence for one in sorted(open_ones, key=lambda one: -len(one.held))] or [
+        one.sentence for one in sorted(direct, key=lambda one: -len(one.held))
+    ]
+    more = f" And {len(said) - SENTENCES} more, in checks.json." if len(said) > SENTENCES else ""
     return Check(
         "identification",
         float(unknown.mean()),
         0.0,
         "fail" if (unknown & finest).any() else "warn" if unknown.any() else "pass",
-        f"The declared graph leaves a back-door path open for: {named}. These contrasts are associations."
-        if named
-        else "Given the declared graph, every toggle is a total or a controlled direct effect.",
-        "Read these rows as associations, or use personas that hold the confounding attribute fixed."
-        if named
-        else "Nothing to do.",
+        ("" if open_ones else "Given the declared graph, every toggle is a total or a controlled direct effect. ")
+        + " ".join(said[:SENTENCES])
+        + more,
+        "Read these rows as associations, or use personas that hold what would identify them." if open_ones else NOTHING,
+        [_identified(study, one) for one in found],
     )
+
+
+def _contrasts(effects: pd.DataFrame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
+    """Return every attribute with what is held, as the table has them."""
+    names = list(study.attributes)
+    held = effects[names].notna().assign(attribute=effects["attribute"]).drop_duplicates()
+    return [
+        (str(row["attribute"]), tuple(name for name in names if row[name])) for row in held.to_dict(orient="records")
+    ]
+
+
+def _identified(study: Study, one: Identification) -> dict[str, Any]:
+    sets = adjustment_sets(study.causal_graph, one.attribute)
+    return {
+        "attribute": one.attribute,
+        "held": list(one.held),
+        "estimand": one.estimand,
+        "open_paths": list(one.open_paths),
+        "mediators": list(one.mediators),
+        "colliders": list(one.colliders),
+        "sentence": one.sentence,
+        "roles": {node: list(found) for node, found in roles(study.causal_graph, one.attribute).items()},
+        "minimal_adjustment": None if sets.minimal is None else list(sets.minimal),
+        "canonical_adjustment": None if sets.canonical is None else list(sets.canonical),
+    }
 
 
 def nonresponse_check(survey: Survey | CountTable) -> Check:
