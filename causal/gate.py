@@ -10,7 +10,7 @@ import pandas as pd
 from causal.adjustment import adjustment
 from causal.check import NOTHING, Check, listed
 from causal.independence import findings
-from causal.overlap import COMMON, Overlap, differences, overlaps
+from causal.balance import COMMON, Compared, compared, differences
 from causal.placebo import halves, shuffled
 from causal.regressions import Regression, regression
 from causal.sensitivity import e_value, risk_ratio, robustness_value, times_as_strong
@@ -38,12 +38,12 @@ def gate_checks(survey: Survey, cells: pd.DataFrame) -> list[Check]:
     cells : DataFrame
         The effects table's ``cell`` rows.
     """
-    compared = list(overlaps(survey))
+    pairs = list(compared(survey))
     fitted = regressions(survey)
     return [
         implications_check(survey),
-        overlap_check(compared),
-        balance_check(survey, compared),
+        overlap_check(pairs),
+        balance_check(survey, pairs),
         *sensitivity_check(fitted, list(survey.study.questions)),
         *left_out_check(fitted),
         placebo_check(survey),
@@ -105,7 +105,7 @@ def _strongest(broken: list, claim: str) -> float:
     return max(one.strength for one in broken if str(one.claim) == claim)
 
 
-def overlap_check(compared: list[Overlap]) -> Check:
+def overlap_check(pairs: list[Compared]) -> Check:
     """Smallest share of people, of any attribute and country, at whose characteristics both levels occur."""
     rows = [
         {
@@ -115,7 +115,7 @@ def overlap_check(compared: list[Overlap]) -> Check:
             "people": len(one.people),
             "common": one.common,
         }
-        for one in compared
+        for one in pairs
     ]
     worst = min(rows, key=lambda row: row["common"], default={"common": 1.0})
     share = float(worst["common"])
@@ -142,10 +142,10 @@ def overlap_check(compared: list[Overlap]) -> Check:
     )
 
 
-def balance_check(survey: Survey, compared: list[Overlap]) -> Check:
+def balance_check(survey: Survey, pairs: list[Compared]) -> Check:
     """Largest standardised difference of a characteristic between levels after adjustment, averaged over countries."""
     rows = []
-    for one in compared:
+    for one in pairs:
         if not np.isnan(one.propensity).any() and len(one.people):
             rows += [
                 {

@@ -16,7 +16,7 @@ COMMON = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Compared:
     """One attribute's two levels in one country.
 
     Attributes
@@ -50,7 +50,7 @@ class Overlap:
         return float(((self.propensity >= COMMON[0]) & (self.propensity <= COMMON[1])).mean())
 
 
-def overlaps(survey: Survey) -> Iterator[Overlap]:
+def compared(survey: Survey) -> Iterator[Compared]:
     """Fit each attribute's propensity in each country, given everything it does not cause."""
     study, names = survey.study, list(survey.study.attributes)
     for attribute, declared in study.attributes.items():
@@ -62,8 +62,8 @@ def overlaps(survey: Survey) -> Iterator[Overlap]:
                 people = np.flatnonzero(at_either & (survey.country == country))
                 arm = (own[people] > 0).astype(np.int8)
                 fit = fitted(survey, Comparison(country, chosen, next(iter(declared.levels)), treated, people, arm, ()))
-                propensity = np.full(len(people), np.nan) if fit is None else fit[2].value
-                yield Overlap(name, chosen, treated, people, arm, propensity)
+                propensity = np.full(len(people), np.nan) if fit is None else fit.propensity.value
+                yield Compared(name, chosen, treated, people, arm, propensity)
 
 
 @dataclass(frozen=True)
@@ -84,20 +84,20 @@ class Difference:
     after: float
 
 
-def differences(survey: Survey, overlap: Overlap) -> list[Difference]:
+def differences(survey: Survey, pair: Compared) -> list[Difference]:
     """Return the standardised difference of each variable adjusted for (Austin 2009, Statistics in Medicine 28, 3083).
 
     Both are divided by the standard deviation before weighting, so that they can be compared.
     """
-    weight = weights(survey, overlap.people)
-    inverse = weight / np.where(overlap.arm == 1, overlap.propensity, 1 - overlap.propensity)
+    weight = weights(survey, pair.people)
+    inverse = weight / np.where(pair.arm == 1, pair.propensity, 1 - pair.propensity)
     found = []
-    for name in overlap.adjustment.names:
-        columns = _columns(survey, name, overlap.people)
-        spread = np.sqrt(sum(_variance(columns[overlap.arm == a], weight[overlap.arm == a]) for a in (0, 1)) / 2)
+    for name in pair.adjustment.names:
+        columns = _columns(survey, name, pair.people)
+        spread = np.sqrt(sum(_variance(columns[pair.arm == a], weight[pair.arm == a]) for a in (0, 1)) / 2)
         known_spread = np.where(spread > 1e-12, spread, np.inf)
         gaps = [
-            np.abs(_mean(columns, by * (overlap.arm == 1)) - _mean(columns, by * (overlap.arm == 0))) / known_spread
+            np.abs(_mean(columns, by * (pair.arm == 1)) - _mean(columns, by * (pair.arm == 0))) / known_spread
             for by in (weight, inverse)
         ]
         found.append(Difference(name, *(float(gap.max(initial=0)) for gap in gaps)))
