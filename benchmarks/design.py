@@ -1,9 +1,11 @@
-"""Coverage of the shift's 95% interval under clusters, strata and weights, beside the Wald interval.
+"""Coverage of the 95% intervals under clusters, strata and weights, beside Wald's, and the joint test's size.
 
 Every question of a simulated survey is a replicate: PSUs have effects of their own on it, the sample (PSUs, weights,
-levels) is shared. Prints one row per size of the smaller cell and kind of toggle, and one per number of PSUs: rows
-within PSUs toggle an attribute that differs among the members of a PSU (gender), rows between PSUs one that all of
-a PSU's members share (residence). Run: python benchmarks/design.py [--samples 1] [--questions 300]
+levels) is shared. "ours" and "Wald" are intervals of the shift, "options" those of options' effects; the joint test at
+.05 runs on further samples of the same kind, in which nothing changes an answer. Prints one row per size of the smaller
+cell and kind of toggle, and one per number of PSUs: rows within PSUs toggle an attribute that differs among the members
+of a PSU (gender), rows between PSUs one that all of a PSU's members share (residence).
+Run: python benchmarks/design.py [--samples 1] [--questions 300]
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ CORRELATIONS = (0.0, 0.05, 0.2)
 WEIGHTS = (0.0, 0.5)
 """Standard deviation of the weights' logarithm."""
 STRATA = (1, 4)
+COVERED = ["ours", "options", "wald"]
 BINS = [9.5, 14.5, 24.5, 49.5, 99.5, 249.5, np.inf]
 
 
@@ -59,7 +62,7 @@ def simulate(
     weights: float,
     strata: int,
 ) -> pd.DataFrame:
-    """Return the toggles of a with whether our interval and Wald's hold the true shift."""
+    """Return the toggles of a with whether the intervals hold the truth and the joint test rejects."""
     psus, size, rare = sample
     psu = np.repeat(np.arange(psus), size)
     n, questions = len(psu), len(study.questions)
@@ -75,10 +78,14 @@ def simulate(
     survey = Survey(study, ("X",), one, levels, np.asarray(answers), weight, "", 0, design)
     table = survey_effects([grid_from_counts(count(survey), study, ("X",), ("a", "b"))], study, ("X",))
     table = table[(table["attribute"] == "a") & table["shift"].notna()]
-    truth = float((p[1] - p[0]) @ np.linspace(0, 1, p.shape[1]))
+    effect = p[1] - p[0]
+    truth = float(effect @ np.linspace(0, 1, p.shape[1]))
+    low, high = (np.array(table[name].tolist()) for name in ("effect_low", "effect_high"))
     return pd.DataFrame(
         {
             "ours": (table["conf_low"] <= truth) & (truth <= table["conf_high"]),
+            "options": ((low <= effect) & (effect <= high)).mean(axis=1),
+            "rejected": table["wald_p_value"] < 0.05,
             "wald": (table["shift"] - truth).abs() <= 1.96 * table["std_error"],
             "n": table[["n_reference", "n_treated"]].min(axis=1).astype(float),
         }
@@ -94,30 +101,41 @@ def main() -> None:
     rng = np.random.default_rng(2018)
     conditions = list(itertools.product(SHAPES, SAMPLES, (True, False), CORRELATIONS, WEIGHTS, STRATA))
     studies = {k: study_of(k, arguments.questions) for k in SHAPES}
-    found = []
+    found, alike = [], []
     for i in track(range(len(conditions) * arguments.samples), description="simulating"):
         k, sample, within, *others = condition = conditions[i % len(conditions)]
-        rows = simulate(rng, studies[k], np.array(SHAPES[k]), sample, within, *others)
         kind = "within PSUs" if within else "between PSUs"
-        found.append(rows[rows["n"] >= 10].assign(toggle=kind, psus=sample[0], condition=str(condition)))
-    every = pd.concat(found)
-    every["cell"] = pd.cut(every["n"], BINS, labels=["10-14", "15-24", "25-49", "50-99", "100-249", "250+"])
+        for p, into in ((np.array(SHAPES[k]), found), (np.array(SHAPES[k])[[0, 0]], alike)):
+            rows = simulate(rng, studies[k], p, sample, within, *others)
+            into.append(rows[rows["n"] >= 10].assign(toggle=kind, psus=sample[0], condition=str(condition)))
+    every, null = (
+        rows.assign(cell=pd.cut(rows["n"], BINS, labels=["10-14", "15-24", "25-49", "50-99", "100-249", "250+"]))
+        for rows in (pd.concat(found), pd.concat(alike))
+    )
     for by in ("cell", "psus"):
-        show(every, by)
+        show(every, null, by)
 
 
-def show(every: pd.DataFrame, by: str) -> None:
-    """Print coverage by one column: mean, and the lowest and highest of the conditions."""
-    table = Table(title=f"coverage of 95% intervals by {by}")
-    for name in ("toggle", by, "ours: mean", "min", "max", "Wald: mean", "min", "shifts"):
+def show(every: pd.DataFrame, null: pd.DataFrame, by: str) -> None:
+    """Print coverage and size by one column: mean, and the lowest and highest of the conditions."""
+    table = Table(title=f"coverage of 95% intervals and size of the joint test by {by}")
+    titles = ("ours: mean", "min", "max", "options: mean", "min", "Wald: mean", "min", "size: mean", "max", "shifts")
+    for name in ("toggle", by, *titles):
         table.add_column(name, justify="right")
     for (toggle, value), rows in every.groupby(["toggle", by], observed=True):
-        held = rows.groupby("condition")[["ours", "wald"]].agg(["mean", "size"])
-        held = held[held["ours", "size"] >= 200]
-        ours, wald = held["ours", "mean"], held["wald", "mean"]
-        values = (rows["ours"].mean(), ours.min(), ours.max(), rows["wald"].mean(), wald.min())
+        low, high = by_condition(rows).agg(["min", "max"]).to_numpy()
+        alike = null[(null["toggle"] == toggle) & (null[by] == value)]
+        rate = rows[COVERED].mean()
+        values = [rate["ours"], low[0], high[0], rate["options"], low[1], rate["wald"], low[2]]
+        values += [alike["rejected"].mean(), by_condition(alike)["rejected"].max()]
         table.add_row(str(toggle), str(value), *(f"{x:.3f}" for x in values), str(len(rows)))
-    Console(width=110).print(table)
+    Console(width=140).print(table)
+
+
+def by_condition(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of the conditions that have 200 toggles or more."""
+    held = rows.groupby("condition")
+    return held[[*COVERED, "rejected"]].mean()[held.size() >= 200]
 
 
 if __name__ == "__main__":

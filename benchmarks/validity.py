@@ -1,9 +1,13 @@
 """Do the intervals cover, and how far off are the estimates? Simulated truth, with Monte Carlo errors.
 
-The first table has one row per cell size: the mean, smallest and largest coverage of the shift's 95% interval over
-numbers of options and shapes of the two distributions, beside the Wald interval. The second has one row per kind of
+The first table has one row per cell size: the mean, smallest and largest coverage of the 95% intervals of the shift, of
+options' effects and of cumulative shifts (averaged over a pair's options) over numbers of options and shapes of the two
+distributions, beside the Wald interval of the shift. The second has the joint test's size over pairs that are alike and
+power over those that are not, beside Pearson's test. The third has one row per kind of
 effects, cell size and estimator: coverage over all toggles and over the largest true shifts, bias (positive: too far
-from 0) and RMSE. Every simulated survey is another population. Run: python benchmarks/validity.py [--quick]
+from 0) and RMSE; ``aipw`` where an age confounds. Every simulated survey is another population. With --econml N all
+adjusting estimators follow, against the interventional truth of N surveys whose first attribute goes with age. Run:
+python benchmarks/validity.py [--quick]
 """
 
 from __future__ import annotations
@@ -17,14 +21,18 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.stats import chi2
 
+from causal.adjusted import adjusted_rows
 from causal.counts import count
 from causal.effects import survey_effects
 from causal.estimators.cell import Cells, contrast
 from causal.grid import grid_from_counts, subsets
+from causal.sections import ADJUSTING
 from causal.simulate import simulate
 from causal.study import Study
 from causal.survey import read_survey
+from causal.tables import estimated_by
 
 SIZES = [(10, 10), (10, 100), (10, 1000), (15, 30), (35, 140), (100, 100), (1000, 1000)]
 OPTIONS = (2, 3, 4, 5, 10)
@@ -50,37 +58,56 @@ def draw(rng: np.random.Generator, n: int, p: np.ndarray, replicates: int) -> Ce
     return Cells(share, share / n, size, size)
 
 
-def covered(
+def scored_pair(
     rng: np.random.Generator, n: tuple[int, int], p: np.ndarray, q: np.ndarray, replicates: int
-) -> tuple[float, float]:
-    """Return the coverage of our interval and of estimate plus or minus 1.96 standard errors."""
+) -> dict[str, float]:
+    """Return the coverage of the intervals, of estimate plus or minus 1.96 standard errors, and rejections at .05."""
     k = len(p)
     score = np.linspace(0, 1, k)
-    truth = (q - p) @ score
     found = contrast(
-        draw(rng, n[0], p, replicates), draw(rng, n[1], q, replicates), score, np.full(replicates, k), 0.95
+        draw(rng, n[0], p, replicates), draw(rng, n[1], q, replicates), score[None], np.full(replicates, k), 0.95
     )
-    wald = np.abs(found.shift - truth) <= 1.96 * found.std_error + 1e-12
-    ours = (found.conf_low <= truth + 1e-12) & (truth <= found.conf_high + 1e-12)
-    return float(ours.mean()), float(wald.mean())
+    effect, cdf = q - p, (q - p).cumsum()[:-1]
+    truth = effect @ score
+    pearson = chi2.sf(found.wald_statistic * sum(n) / (sum(n) - 1), np.maximum(found.wald_df, 1))
+    kind = "size" if np.array_equal(p, q) else "power"
+    return {
+        "shift": _inside(found.conf_low, found.conf_high, truth),
+        "Wald": float((np.abs(found.shift - truth) <= 1.96 * found.std_error + 1e-12).mean()),
+        "options": _inside(found.effect_low, found.effect_high, effect),
+        "CDF": _inside(found.cdf_low[:, :-1], found.cdf_high[:, :-1], cdf),
+        kind: float((found.wald_p_value < 0.05).mean()),
+        f"Pearson's {kind}": float((pearson < 0.05).mean()),
+    }
 
 
-def interval_table(replicates: int, rng: np.random.Generator) -> Table:
-    """Return the coverage of the cell interval by cell size."""
-    table = Table(title=f"coverage of 95% intervals (Monte Carlo error {np.sqrt(0.95 * 0.05 / replicates):.4f} each)")
-    for name in ("n", "ours: mean", "min", "max", "Wald: mean", "min"):
-        table.add_column(name, justify="right")
+def _inside(low: np.ndarray, high: np.ndarray, truth: np.ndarray | float) -> float:
+    return float(((low <= truth + 1e-12) & (truth <= high + 1e-12)).mean())
+
+
+def interval_tables(replicates: int, rng: np.random.Generator) -> list[Table]:
+    """Return the coverage of the cell intervals, and the size and power of the joint test, by cell size."""
+    error = np.sqrt(0.95 * 0.05 / replicates)
+    coverage = Table(title=f"coverage of 95% intervals: mean, lowest and highest (Monte Carlo error {error:.4f} each)")
+    kinds = ["shift", "options", "CDF", "Wald"]
+    for name in ("n", *kinds):
+        coverage.add_column(name, justify="right")
+    tests = Table(title=f"joint test at .05 beside Pearson's (Monte Carlo error {error:.4f} each)")
+    for name in ("n", "size: mean", "max", "Pearson's size: mean", "max", "power: mean", "Pearson's power: mean"):
+        tests.add_column(name, justify="right")
     for n in track(SIZES, description="drawing cells"):
-        rates = []
-        for k in OPTIONS:
-            of = shapes(k)
-            rates += [
-                covered(rng, n, of[a], of[b], replicates) for a, b in itertools.combinations_with_replacement(of, 2)
-            ]
-        ours, wald = np.array(rates).T
-        values = (ours.mean(), ours.min(), ours.max(), wald.mean(), wald.min())
-        table.add_row(f"{n[0]} and {n[1]}", *(f"{value:.3f}" for value in values))
-    return table
+        pairs = [
+            (of[a], of[b]) for of in map(shapes, OPTIONS) for a, b in itertools.combinations_with_replacement(of, 2)
+        ]
+        rates = pd.DataFrame([scored_pair(rng, n, p, q, replicates) for p, q in pairs])
+        mean, low, high = rates.mean(), rates.min(), rates.max()
+        coverage.add_row(
+            f"{n[0]} and {n[1]}", *(f"{mean[kind]:.3f} ({low[kind]:.3f} to {high[kind]:.3f})" for kind in kinds)
+        )
+        sizes = [f"{of[kind]:.3f}" for kind in ("size", "Pearson's size") for of in (mean, high)]
+        powers = [f"{mean[kind]:.3f}" for kind in ("power", "Pearson's power")]
+        tests.add_row(f"{n[0]} and {n[1]}", *sizes, *powers)
+    return [coverage, tests]
 
 
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -92,22 +119,66 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "few large": {"family": "few"},
     "few large, unlike": {"family": "few", "country_sd": 0.3, "context_sd": 0.3},
 }
+ADJUSTED: dict[str, dict[str, Any]] = {
+    "age": {"age": 1.0},
+    "age, weighted": {"age": 1.0, "selection": 0.7},
+    "age, clusters": {"age": 1.0, "cluster_sd": 0.5, "clusters": 30, "design": True},
+}
+"""With an age that drives the first attribute and the answers, and the shift if the attribute is *set* as the truth."""
 """Effects differ between questions; "alike" ones not between contexts and countries, "unlike" ones most there."""
-RESPONDENTS = {"below 50": 700, "above 200": 8000}
+RESPONDENTS = {"about 15": 280, "below 50": 700, "above 200": 8000}
 """Respondents per country, in 16 personas, for a median cell of that size."""
 
 
 def one_survey(respondents: int, seed: int, **options: Any) -> pd.DataFrame:
     """Simulate a survey of 2 countries and 15 questions and return its supported effects with their ``truth``."""
+    adjusted = "age" in options
     made = simulate(respondents, questions=15, granularity="full", seed=seed, **options)
     sections = made.study.model_dump(exclude_none=True)
-    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", "pooled"]}})
+    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", "aipw" if adjusted else "pooled"]}})
     survey = read_survey(study, made.data)
     counts = count(survey)
     grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
-    truth = made.effects["shift"].to_numpy()
+    table = pd.concat([table, adjusted_rows(survey, estimated_by(table))], ignore_index=True) if adjusted else table
+    truth = made.effects["shift_do" if adjusted else "shift"].to_numpy()
     return table.assign(truth=np.concatenate([truth, truth]), survey=seed)[table["supported"]]
+
+
+CONFOUNDED = {"below 50": 400, "above 100": 1600}
+"""Respondents of one country, in 8 personas, where age moves the first attribute and the answers."""
+
+
+def one_confounded(respondents: int, seed: int) -> pd.DataFrame:
+    """Simulate a survey and return the first attribute's supported effects, with the interventional ``truth``."""
+    made = simulate(respondents, countries=1, attributes=3, questions=3, granularity="full", age=1.0, seed=seed)
+    sections = made.study.model_dump(exclude_none=True)
+    study = Study.from_dict(sections | {"effects": {"estimator": ["cell", *ADJUSTING]}})
+    survey = read_survey(study, made.data)
+    counts = count(survey)
+    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    cells = survey_effects(grids, study, survey.countries)
+    table = pd.concat([cells, adjusted_rows(survey, cells)], ignore_index=True)
+    truth = np.tile(made.effects["shift_do"].to_numpy(), 1 + len(ADJUSTING))
+    own = table["attribute"] == next(iter(study.attributes))
+    return table.assign(truth=truth, survey=seed)[table["supported"] & own]
+
+
+def adjusted_table(surveys: int) -> Table:
+    """Return coverage, bias and RMSE of the adjusting estimators where cells are confounded."""
+    table = Table(title=f"confounded by age, {surveys} simulated surveys each (Monte Carlo errors in brackets)")
+    for name in ("median n", "estimator", "coverage", "of the largest 5%", "bias", "RMSE", "to cell's"):
+        table.add_column(name, justify="left" if name == "estimator" else "right")
+    for size, respondents in CONFOUNDED.items():
+        drawn = pd.concat([one_confounded(respondents, seed) for seed in track(range(surveys), "simulating surveys")])
+        median = np.median(drawn[["n_reference", "n_treated"]].to_numpy(dtype=float).min(axis=1))
+        cells = scored(drawn[drawn["estimator"] == "cell"])["mse"].mean()
+        for estimator, rows in drawn.groupby("estimator", sort=False):
+            error = (rows["shift"] - rows["truth"]).groupby(rows["survey"]).mean()
+            found = scored(rows).assign(bias=error)  # confounding moves all in one direction, whatever the truth
+            ratio = np.sqrt(found["mse"].mean() / cells)
+            table.add_row(f"{median:.0f} ({size})", str(estimator), *_cells(found), f"{ratio:.2f}")
+    return table
 
 
 def scored(table: pd.DataFrame) -> pd.DataFrame:
@@ -130,10 +201,10 @@ def estimator_table(surveys: int) -> Table:
     table = Table(title=f"estimators on {surveys} simulated surveys each (Monte Carlo errors in brackets)")
     for name in ("effects", "median n", "estimator", "coverage", "of the largest 5%", "bias", "RMSE", "to cell's"):
         table.add_column(name, justify="left" if name in ("effects", "estimator") else "right")
-    for (size, respondents), name in track(
-        list(itertools.product(RESPONDENTS.items(), SCENARIOS)), description="simulating surveys"
+    for (size, respondents), (name, options) in track(
+        list(itertools.product(RESPONDENTS.items(), (SCENARIOS | ADJUSTED).items())), description="simulating surveys"
     ):
-        drawn = pd.concat([one_survey(respondents, seed, **SCENARIOS[name]) for seed in range(surveys)])
+        drawn = pd.concat([one_survey(respondents, seed, **options) for seed in range(surveys)])
         median = drawn[["n_reference", "n_treated"]].to_numpy(dtype=float).min(axis=1)
         cells = None
         for estimator, rows in drawn.groupby("estimator", sort=False):
@@ -159,11 +230,15 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=4000, help="draws of each pair of cells")
     parser.add_argument("--surveys", type=int, default=200, help="simulated surveys of each kind")
     parser.add_argument("--quick", action="store_true", help="1000 draws and 25 surveys, within three minutes")
+    parser.add_argument("--econml", type=int, default=0, metavar="N", help="surveys for the econml estimators; slow")
     arguments = parser.parse_args()
     replicates, surveys = (1000, 25) if arguments.quick else (arguments.replicates, arguments.surveys)
     console = Console(width=140)
-    console.print(interval_table(replicates, np.random.default_rng(2018)))
+    for table in interval_tables(replicates, np.random.default_rng(2018)):
+        console.print(table)
     console.print(estimator_table(surveys))
+    if arguments.econml:
+        console.print(adjusted_table(arguments.econml))
 
 
 if __name__ == "__main__":

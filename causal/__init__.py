@@ -15,6 +15,8 @@ _HOME = {
     "CountTable": "causal.counttable",
     "read_count_table": "causal.counttable",
     "count": "causal.counts",
+    "count_frame": "causal.framecounts",
+    "read_any": "causal.counttable",
     "distributions_table": "causal.distributions",
     "survey_effects": "causal.effects",
     "model_effects": "causal.effects",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from causal.survey import Survey
 KNOTS = 5
 """Knots of a number's cubic spline, at quantiles; a number with no more distinct values gets one indicator each."""
 
-CHUNK = 2_000_000
+CHUNK = 500_000
 """Numbers of one array that are worked on at a time."""
 
 
@@ -101,7 +101,11 @@ def adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustmen
     return Adjustment(attribute, tuple(others), tuple(name for name in study.covariates if name not in caused))
 
 
-def estimands(cells: pd.DataFrame, study: Study) -> np.ndarray:
+Choice = Callable[[Study, str, Collection[str]], Adjustment | None]
+"""What a toggle of an attribute, given the held ones, is adjusted for; None where no adjustment identifies it."""
+
+
+def estimands(cells: pd.DataFrame, study: Study, choose: Choice = adjustment) -> np.ndarray:
     """Name the estimand of each adjusted toggle: that of the attribute given everything adjusted for.
 
     Parameters
@@ -110,10 +114,13 @@ def estimands(cells: pd.DataFrame, study: Study) -> np.ndarray:
         Rows of the effects table.
     study : Study
         Attributes, covariates and the DAG.
+    choose : callable
+        What a toggle is adjusted for.
     """
-    found = np.full(len(cells), None, dtype=object)
-    for attribute, _, held, rows in _blocks(cells, study):
-        found[rows] = study.causal_graph.estimand(attribute, adjustment(study, attribute, held).names)
+    found = np.full(len(cells), "not_identified", dtype=object)
+    for attribute, _, _, held, rows in _blocks(cells, study):
+        if chosen := choose(study, attribute, held):
+            found[rows] = study.causal_graph.estimand(attribute, chosen.names)
     return found
 
 
@@ -127,7 +134,7 @@ def known(survey: Survey, chosen: Adjustment) -> np.ndarray:
     return found
 
 
-def comparisons(survey: Survey, cells: pd.DataFrame) -> Iterator[Comparison]:
+def comparisons(survey: Survey, cells: pd.DataFrame, choose: Choice = adjustment) -> Iterator[Comparison]:
     """Yield every comparison that the toggles need, country by country.
 
     Parameters
@@ -136,32 +143,37 @@ def comparisons(survey: Survey, cells: pd.DataFrame) -> Iterator[Comparison]:
         Respondents.
     cells : DataFrame
         The effects table's ``cell`` rows; ``Contexts.place`` counts these from 0.
+    choose : callable
+        What a toggle is adjusted for; toggles for which it returns None are in no comparison.
     """
     study = survey.study
     names = list(study.attributes)
-    gathered: dict[tuple[Adjustment, str], list[tuple[tuple[str, ...], np.ndarray]]] = {}
-    for attribute, treated, held, rows in _blocks(cells, study):
-        gathered.setdefault((adjustment(study, attribute, held), treated), []).append((held, rows))
-    for (chosen, treated), blocks in gathered.items():
-        levels = list(study.attributes[chosen.attribute].levels)
+    gathered: dict[tuple[Adjustment, str, str], list[tuple[tuple[str, ...], np.ndarray]]] = {}
+    for attribute, reference, treated, held, rows in _blocks(cells, study):
+        if chosen := choose(study, attribute, held):
+            gathered.setdefault((chosen, reference, treated), []).append((held, rows))
+    for (chosen, reference, treated), blocks in gathered.items():
         own = survey.levels[:, names.index(chosen.attribute)]
-        usable = known(survey, chosen) & ((own == 0) | (own == levels.index(treated)))
+        levels = list(study.attributes[chosen.attribute].levels)
+        usable = known(survey, chosen) & np.isin(own, [levels.index(reference), levels.index(treated)])
         places = [(held, _places(cells.iloc[rows], rows, survey, held)) for held, rows in blocks]
         for country in range(len(survey.countries)):
             people = np.flatnonzero(usable & (survey.country == country))
             contexts = tuple(Contexts(held, _group(survey, held, people), place[country]) for held, place in places)
-            arm = (own[people] != 0).astype(np.int8)
-            yield Comparison(country, chosen, levels[0], treated, people, arm, contexts)
+            arm = (own[people] == levels.index(treated)).astype(np.int8)
+            yield Comparison(country, chosen, reference, treated, people, arm, contexts)
 
 
-def _blocks(cells: pd.DataFrame, study: Study) -> Iterator[tuple[str, str, tuple[str, ...], np.ndarray]]:
-    """Yield (attribute, treated level, held attributes, positions) of the rows that share these."""
+def _blocks(cells: pd.DataFrame, study: Study) -> Iterator[tuple[str, str, str, tuple[str, ...], np.ndarray]]:
+    """Yield (attribute, reference, treated level, held attributes, positions) of the rows that share these."""
     names = list(study.attributes)
     held = cells[names].notna().to_numpy()
-    keys = pd.DataFrame({"attribute": cells["attribute"].to_numpy(), "treated": cells["treated"].to_numpy()})
+    keys = pd.DataFrame({name: cells[name].to_numpy() for name in ("attribute", "reference", "treated")})
     keys["held"] = held @ (2 ** np.arange(len(names)))
-    for (attribute, treated, _), rows in keys.groupby(["attribute", "treated", "held"], sort=False).indices.items():
-        yield attribute, treated, tuple(np.array(names, dtype=object)[held[rows[0]]]), rows
+    for rows in keys.groupby(list(keys.columns), sort=False).indices.values():
+        first = keys.iloc[rows[0]]
+        fixed = tuple(name for name, one in zip(names, held[rows[0]], strict=True) if one)
+        yield str(first["attribute"]), str(first["reference"]), str(first["treated"]), fixed, np.asarray(rows)
 
 
 def _sizes(survey: Survey, held: tuple[str, ...]) -> tuple[int, ...]:

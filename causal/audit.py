@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,11 +14,10 @@ from causal.cli import run_command, study_parser
 if TYPE_CHECKING:
     import pandas as pd
 
-    from causal.counttable import CountTable
+    from causal.counttable import AnySurvey
     from causal.ignorability import Check
     from causal.runs import Run
     from causal.study import Study
-    from causal.survey import Survey
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,9 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def inspect(source: str) -> None:
     """Print a study file to start from, with what was recognised as comments."""
     from causal.inspection import inspect_file
+    from causal.presetstarter import labels_wanted, preset_starter
     from causal.starter import starter
 
-    print(starter(inspect_file(source)), end="")
+    found = inspect_file(source)
+    print(preset_starter(found) or labels_wanted(found) + starter(found), end="")
 
 
 def audit(arguments: argparse.Namespace) -> None:
@@ -66,7 +68,7 @@ def audit(arguments: argparse.Namespace) -> None:
     _gate(found, arguments.strict)
 
 
-def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, list[Check]]:
+def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     """Write the survey's two tables and checks to a run folder, unless they are there already.
 
     Returns
@@ -80,23 +82,24 @@ def audit_survey(survey: Survey | CountTable, run: Run) -> tuple[pd.DataFrame, l
     from causal.counttable import counter
     from causal.distributions import distributions_table
     from causal.effects import survey_effects
+    from causal.gaps import gap_checks
+    from causal.gate import gate_checks
     from causal.grid import grid_from_counts, subsets
-    from causal.ignorability import checks, write_checks
+    from causal.ignorability import checks, read_checks, write_checks
     from causal.runs import SURVEY_SECTIONS
     from causal.tables import distributions_schema, effects_schema, estimated_by, read_effects, write_table
 
     study = survey.study
     inputs = {"study": study.fingerprint(*SURVEY_SECTIONS), "data": survey.data_hash}
     if run.is_done("audit", inputs):
-        table = read_effects(run.survey_effects)
-        return table, checks(survey, table)
+        return read_effects(run.survey_effects), read_checks(json.loads(run.checks.read_text(encoding="utf-8")))
     run.claim(study)
     counts_for = counter(survey)
     grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
     if study.effects.adjusting:
         table = pd.concat([table, adjusted_rows(survey, estimated_by(table))], ignore_index=True)
-    found = checks(survey, table)
+    found = [*checks(survey, table), *gap_checks(survey, grids), *gate_checks(survey, estimated_by(table))]
     attributes = list(study.attributes)
     write_table(
         distributions_table(grids, study, survey.countries),
@@ -118,7 +121,7 @@ def _write_report(run: Run) -> None:
         raise RunError(f"the tables in {run.path} are written, but the report is not; its own message stands above")
 
 
-def _say_plan(survey: Survey | CountTable, run: Run) -> None:
+def _say_plan(survey: AnySurvey, run: Run) -> None:
     from causal.grid import subsets
 
     study = survey.study
@@ -136,20 +139,21 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     from rich.console import Console
     from rich.table import Table
 
-    from causal.tables import estimated_by
-
+    several = len(table["estimator"].unique()) > 1
     shown = Table(title=f"{study.name}: effects of each attribute", title_justify="left")
-    for name in ("attribute", "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
-        shown.add_column(name, justify="left" if name in ("attribute", "estimand") else "right")
-    for (attribute, estimand), rows in estimated_by(table).groupby(["attribute", "estimand"], sort=False):
+    words = ("attribute", *(("estimator",) if several else ()), "estimand")
+    for name in (*words[:-1], "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
+        shown.add_column(name, justify="left" if name in words else "right", no_wrap=name in words)
+    for (attribute, estimator, estimand), rows in table.groupby(["attribute", "estimator", "estimand"], sort=False):
         known = rows[rows["supported"]]
-        strong = (known["q_value"] < 0.05).sum()
+        tested = known["q_value"].notna().any()
         shown.add_row(
             str(attribute),
+            *((str(estimator),) if several else ()),
             str(len(rows)),
             str(len(known)),
             f"{known['shift'].abs().mean():.3f}" if len(known) else "-",
-            str(strong),
+            str((known["q_value"] < 0.05).sum()) if tested else "-",
             str(estimand),
         )
     console = Console(markup=False, highlight=False)

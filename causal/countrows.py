@@ -11,7 +11,8 @@ import pandas as pd
 
 from causal.codes import code_key
 from causal.countjson import JSON_COLUMNS, read_json_counts
-from causal.encoding import MISSING, distinct_keys, frame_hash, indices
+from causal.countries import Countries, read_countries
+from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices
 from causal.errors import InputError
 from causal.readers import checked_path, keep_known, read_plain
 from causal.sections import ConstantCountry, CountColumns
@@ -57,7 +58,7 @@ class CountRows:
         return (sets[:, None] & bits) > 0, pattern.reshape(-1)
 
 
-def read_rows(study: Study, data: pd.DataFrame | None = None) -> tuple[tuple[str, ...], CountRows, str]:
+def read_rows(study: Study, data: pd.DataFrame | None = None) -> tuple[Countries, CountRows, str]:
     """Return the countries, the rows and a SHA-256 of the study's count table.
 
     Raises
@@ -76,18 +77,22 @@ def read_rows(study: Study, data: pd.DataFrame | None = None) -> tuple[tuple[str
             f"column {names.question} of the count table has none of the study's questions ({', '.join(asked)}); "
             f"it holds {', '.join(key for key in keys[:20] if key)}"
         )
+    countries = read_countries(study.survey, frame, {code_key(code) for code in study.survey.missing})
+    frame, country = frame[~countries.out], countries.index[~countries.out]
     problems: list[str] = []
     question = indices(frame[names.question], asked, set(), f"column {names.question}", "a question", problems)
     levels, specified = _levels(study, frame, problems)
     option = _options(study, frame, names, question, problems)
     counts = _counts(study, frame, names, option, problems)
-    countries, country = _countries(study, frame, problems)
+    problems += _lines(frame, country == MISSING, f"column {study.survey.country} has no country")
     if problems:
         raise InputError("\n".join(["the count table does not fit the study:", *problems]))
     return countries, CountRows(country, question, option, levels, specified, counts), frame_hash(frame)
 
 
 def _refuse_weights(study: Study) -> None:
+    if study.survey.id:
+        raise InputError("survey.id names respondents, but the source is a count table, which has none; remove it")
     for key in ("weight", "strata", "psu"):
         if getattr(study.survey, key):
             raise InputError(
@@ -124,12 +129,9 @@ def _levels(study: Study, frame: pd.DataFrame, problems: list[str]) -> tuple[np.
     levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
     specified = np.empty(levels.shape, dtype=bool)
     for j, (name, attribute) in enumerate(study.attributes.items()):
-        codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
-        missing = everywhere | {code_key(code) for code in attribute.missing}
-        column = attribute.column or name
-        what = f"attribute {name} (column {column})"
-        levels[:, j] = indices(frame[column], codes, missing, what, "a level", problems)
-        specified[:, j] = _key_ids(frame[column]) != MISSING
+        column = frame[attribute.column or name]
+        levels[:, j] = level_indices(column, name, attribute, everywhere, problems)
+        specified[:, j] = _key_ids(column) != MISSING
     return levels, specified
 
 
@@ -150,19 +152,6 @@ def _options(
     empty = _key_ids(frame[names.option]) == MISSING
     problems += _lines(frame, empty, f"column {names.option} is empty; every row counts one option")
     return option
-
-
-def _countries(study: Study, frame: pd.DataFrame, problems: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    declared = study.survey.country
-    if isinstance(declared, ConstantCountry):
-        return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
-    missing = {code_key(code) for code in study.survey.missing}
-    positions, keys = distinct_keys(frame[declared])
-    held = sorted({key for key in keys if key is not None and key not in missing})
-    place = {key: i for i, key in enumerate(held)}
-    country = np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
-    problems += _lines(frame, country == MISSING, f"column {declared} has no country")
-    return tuple(held), country
 
 
 def _counts(

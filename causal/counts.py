@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from causal.design import Design
+from causal.study import Study
 from causal.survey import MISSING, Survey
 
 
@@ -51,6 +52,8 @@ class Counts:
         Everybody in the sample of each country, with or without an answer.
     psus : PsuSums, optional
         Weights within PSUs, for a survey with strata or PSUs.
+    asked : ndarray, shape (cells, questions), optional
+        Respondents of the cell who count for the question, with or without an answer; None where it is not known.
     """
 
     country: np.ndarray
@@ -60,6 +63,7 @@ class Counts:
     w2: np.ndarray
     respondents: np.ndarray
     psus: PsuSums | None = None
+    asked: np.ndarray | None = None
 
 
 def count(survey: Survey) -> Counts:
@@ -75,22 +79,31 @@ def count(survey: Survey) -> Counts:
     Counts
         One cell for each combination of country and levels that occurs.
     """
-    keys = np.column_stack([survey.country, survey.levels])
-    cells, inverse = np.unique(keys, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
+    cells, inverse = occurring_cells(survey.study, survey.country, survey.levels)
     options = max(len(question.options) for question in survey.study.questions.values())
     shape = (len(cells), survey.answers.shape[1], options)
     n, w, w2 = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    first = inverse * (options + 1) + 1  # one place more than options: answer -1 has its own, which is left out
+    squared = None if survey.weight is None else survey.weight**2
     for q in range(shape[1]):
-        answered = survey.answers[:, q] != MISSING
-        place = inverse[answered] * options + survey.answers[answered, q]
-        weight = None if survey.weight is None else survey.weight[answered]
-        squared = None if weight is None else weight**2
-        for total, values in ((n, None), (w, weight), (w2, squared)):
-            total[:, q, :] = np.bincount(place, values, minlength=shape[0] * options).reshape(shape[0], options)
+        place = first + survey.answers[:, q]
+        for total, values in ((n, None), (w, survey.weight), (w2, squared)):
+            sums = np.bincount(place, values, minlength=shape[0] * (options + 1))
+            total[:, q, :] = sums.reshape(shape[0], options + 1)[:, 1:]
     respondents = np.bincount(survey.country, minlength=len(survey.countries))
     psus = None if survey.design is None else _within_psus(survey, survey.design, inverse, options)
-    return Counts(cells[:, 0], cells[:, 1:], n, w, w2, respondents, psus)
+    asked = np.broadcast_to(np.bincount(inverse, minlength=len(cells))[:, None], shape[:2])
+    return Counts(cells[:, 0], cells[:, 1:], n, w, w2, respondents, psus, asked)
+
+
+def occurring_cells(study: Study, country: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations of country and levels that occur, sorted, and the place of each row."""
+    shape = (int(country.max(initial=0)) + 1, *(len(item.levels) + 1 for item in study.attributes.values()))
+    key = np.ravel_multi_index((country, *(levels.T + 1)), shape)  # level -1 takes the first place
+    held, inverse = np.unique(key, return_inverse=True)
+    axes = np.stack(np.unravel_index(held, shape), axis=1)
+    axes[:, 1:] -= 1
+    return axes, inverse.reshape(-1)
 
 
 def _within_psus(survey: Survey, design: Design, cell: np.ndarray, options: int) -> PsuSums:
@@ -137,7 +150,11 @@ def on_grid(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries
         totals.append(total)
     axes = np.stack(np.unravel_index(np.arange(cells), shape), axis=1)
     n, w, w2 = totals
-    return Counts(axes[:, 0], axes[:, 1:], n, w, w2, counts.respondents)
+    asked = None
+    if counts.asked is not None:
+        asked = np.zeros(n.shape[:2])
+        np.add.at(asked, place[known], counts.asked[known])
+    return Counts(axes[:, 0], axes[:, 1:], n, w, w2, counts.respondents, asked=asked)
 
 
 def grid_place(counts: Counts, keep: Sequence[int], sizes: Sequence[int], countries: int) -> np.ndarray:

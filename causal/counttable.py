@@ -12,7 +12,9 @@ from causal.countrows import CountRows, read_rows
 from causal.counts import Counts, count
 from causal.encoding import MISSING
 from causal.errors import InputError
+from causal.framecounts import FrameCounts
 from causal.grid import subsets
+from causal.largefiles import count_large_file, is_large
 from causal.study import Study
 from causal.survey import Survey, read_survey
 
@@ -34,6 +36,8 @@ class CountTable:
         One row per country, question, persona and option.
     data_hash : str
         SHA-256 of what was read.
+    left_out : mapping of str to int
+        Rows of each country that ``survey.keep`` leaves out.
     """
 
     study: Study
@@ -41,7 +45,9 @@ class CountTable:
     rows: CountRows
     data_hash: str
     without_country: int = 0
-    declared_missing: Mapping[str, int] = field(default_factory=dict)
+    declared_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def counts_for(self, attributes: Sequence[str]) -> Counts:
         """Return the counts from which personas with these attributes specified are summed.
@@ -50,15 +56,17 @@ class CountTable:
         that specify exactly these attributes are taken; if there are none, those that specify the fewest
         more. Where there are neither, nothing is known and nothing is returned.
         """
-        rows = self.rows.select(self._chosen(attributes) & (self.rows.option != MISSING))
+        rows = self.rows.select(self._chosen(attributes))
         shape = (len(self.countries), *(len(item.levels) + 1 for item in self.study.attributes.values()))
         persona = np.ravel_multi_index((rows.country, *(rows.levels.T + 1)), shape)  # level -1 takes the first place
         held, inverse = np.unique(persona, return_inverse=True)
         country, *levels = np.unravel_index(held, shape)
         options = max(len(question.options) for question in self.study.questions.values())
-        n = np.zeros((len(held), len(self.study.questions), options))
+        n = np.zeros((len(held), len(self.study.questions), options + 1))  # the last is for no answer
         np.add.at(n, (inverse, rows.question, rows.option), rows.count)
-        return Counts(country, np.stack(levels, axis=1) - 1, n, n.copy(), n.copy(), self._sample())
+        asked = n.sum(axis=-1) if (self.rows.option == MISSING).any() else None
+        n = n[..., :options]
+        return Counts(country, np.stack(levels, axis=1) - 1, n, n.copy(), n.copy(), self._sample(), asked=asked)
 
     def holds(self, attributes: Sequence[str]) -> bool:
         """Return whether personas with these attributes specified can be made from any row."""
@@ -135,7 +143,7 @@ def read_count_table(study: Study, data: pd.DataFrame | None = None) -> CountTab
         holds no persona of any granularity that the study asks for.
     """
     countries, rows, data_hash = read_rows(study, data)
-    table = CountTable(study, countries, rows, data_hash)
+    table = CountTable(study, countries.names, rows, data_hash, left_out=countries.left_out)
     _refuse_overlap(table)
     if not any(table.holds(subset) for subset in subsets(study) if subset):
         raise InputError(
@@ -146,16 +154,22 @@ def read_count_table(study: Study, data: pd.DataFrame | None = None) -> CountTab
     return table
 
 
-def read_any(study: Study) -> Survey | CountTable:
-    """Read the study's source, respondents or counts."""
-    return read_count_table(study) if study.survey.counted else read_survey(study)
+AnySurvey = Survey | CountTable | FrameCounts
+"""A survey in any form: respondents, counts that were published, counts that an engine made."""
 
 
-def counter(source: Survey | CountTable) -> Callable[[Sequence[str]], Counts]:
+def read_any(study: Study) -> AnySurvey:
+    """Read the study's source: counts, respondents, or a large file's respondents as counts."""
+    if study.survey.counted:
+        return read_count_table(study)
+    return count_large_file(study) if is_large(study) else read_survey(study)
+
+
+def counter(source: AnySurvey) -> Callable[[Sequence[str]], Counts]:
     """Return a function from the specified attributes to the counts that their personas are summed from."""
     if isinstance(source, CountTable):
         return source.counts_for
-    counts = count(source)
+    counts = source.counts if isinstance(source, FrameCounts) else count(source)
     return lambda attributes: counts
 
 

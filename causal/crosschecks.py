@@ -1,7 +1,8 @@
-"""What no single section of a study file can see: names and codes that must agree across sections."""
+"""What no single section of a study file can see: names that must agree across sections."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,9 +30,9 @@ def cross_problems(located: Located) -> Iterable[Problem]:
     for loc, message in (
         *_graph_problems(located.data),
         *_name_problems(located.data),
-        *_code_problems(located.data),
+        *_country_problems(located.data),
     ):
-        yield Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
+        yield Problem(line_of(located.written, loc), ".".join(map(str, loc)), message)
 
 
 _Found = tuple[tuple[Any, ...], str]
@@ -133,17 +134,14 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
         yield where, f"granularity 0 alone has no attribute to toggle; add one of 1 to {full}, full or all"
 
 
-def _code_problems(raw: Any) -> Iterable[_Found]:
-    missing = {code_key(code) for code in _items(raw, "survey", "missing")}
-    for name in _mapping(raw, "questions"):
-        options = _mapping(raw, "questions", name, "options")
-        if both := sorted(missing & {code_key(code) for code in options}):
-            yield (
-                ("questions", name, "options"),
-                f"code {', '.join(both)} is an option here and missing under survey.missing; keep one",
-            )
-    for name in _mapping(raw, "attributes"):
-        for level in _mapping(raw, "attributes", name, "levels"):
-            loc = ("attributes", name, "levels", level)
-            if both := sorted(missing & {code_key(code) for code in _items(raw, *loc, "codes")}):
-                yield loc, f"code {', '.join(both)} is a level here and missing under survey.missing; keep one"
+def _country_problems(raw: Any) -> Iterable[_Found]:
+    named = {code_key(code) for code in _mapping(raw, "survey", "countries")}
+    kept = {code_key(code) for code in _items(raw, "survey", "keep")}
+    for key, codes in (("keep", _items(raw, "survey", "keep")), ("tiers", list(_mapping(raw, "survey", "tiers")))):
+        for code in codes:
+            if named and code_key(code) not in named:
+                close = difflib.get_close_matches(code_key(code), sorted(named), n=1, cutoff=0.5)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                yield ("survey", key), f"country {code!r} is not among those that survey.countries names{hint}"
+    if kept and _mapping(raw, "survey", "country"):
+        yield ("survey", "keep"), "the survey has one country for all rows, so there is nothing to keep; remove it"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal.encoding import distinct_keys
+from causal.encoding import MISSING, distinct_keys
 from causal.errors import InputError
 from causal.sections import SurveySource
 
@@ -74,15 +74,22 @@ def _number(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 
 def design_ids(
-    source: SurveySource, frame: pd.DataFrame, missing: set[str], problems: list[str]
+    source: SurveySource,
+    frame: pd.DataFrame,
+    missing: set[str],
+    problems: list[str],
+    times: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Read the declared columns of the design as integers, and add what is wrong to ``problems``.
+
+    Ids are numbered in the order of their names, whatever the order of rows; each row stands for ``times`` respondents.
 
     Returns
     -------
     dict of str to ndarray
         One entry for each of ``strata`` and ``psu`` that is declared.
     """
+    people = np.ones(len(frame), dtype=int) if times is None else times
     ids = {}
     for key, column in (("strata", source.strata), ("psu", source.psu)):
         if column is None:
@@ -91,12 +98,12 @@ def design_ids(
         unknown = np.array([name is None or name in missing for name in keys])[positions]
         if unknown.any():
             problems.append(
-                f"  survey.{key} (column {column}): {unknown.sum()} of {len(unknown)} rows are empty or hold a code of "
-                "survey.missing; every respondent needs one, so fill or drop those rows (if these are real ids, "
-                "declare the missing codes on the questions and attributes instead of under survey)"
+                f"  survey.{key} (column {column}): {people[unknown].sum()} of {people.sum()} rows are empty or hold "
+                "a code of survey.missing; every respondent needs one, so fill or drop those rows (if these are real "
+                "ids, declare the missing codes on the questions and attributes instead of under survey)"
             )
-        names = {name: i for i, name in enumerate(dict.fromkeys(keys))}
-        ids[key] = np.array([names[name] for name in keys])[positions]
+        names = {name: i for i, name in enumerate(sorted({name for name in keys if name is not None}))}
+        ids[key] = np.array([MISSING if name is None else names[name] for name in keys])[positions]
     return ids
 
 

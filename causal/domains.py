@@ -73,17 +73,15 @@ class Domains:
 
         Parameters
         ----------
-        values : ndarray, shape (people, questions, options)
+        values : ndarray, shape (options, people, questions)
             Linearised values; they sum to 0 in every domain.
 
         Returns
         -------
         ndarray, shape (domains, questions, options, options)
         """
-        people, questions, options = values.shape
-        each = np.ascontiguousarray(np.moveaxis(values, 2, 0))
-        if self.parts is not None:
-            each = np.stack([self.parts @ one for one in each])
+        options, _, questions = values.shape
+        each = values if self.parts is None else np.stack([self.parts @ one for one in values])
         whole = None if self.strata is None else np.stack([self.strata @ one for one in each])
         found = np.empty((self.by_part.shape[0], questions, options, options))
         for k in range(options):

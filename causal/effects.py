@@ -10,10 +10,11 @@ import pandas as pd
 
 from causal.estimators import cell
 from causal.grid import Grid, option_counts, scores
-from causal.multiplicity import q_values
+from causal.multiplicity import with_q_values
 from causal.pooling import pooled_rows
-from causal.rows import lists
+from causal.rows import estimate_columns
 from causal.study import Study
+from causal.tables import effects_schema
 
 ROUNDING = 1e-9
 """What sums of equal weights may lack of a whole effective number of respondents."""
@@ -30,7 +31,7 @@ class _Toggles:
     held: tuple[str, ...]
     low: cell.Cells
     high: cell.Cells
-    covariance: np.ndarray | float
+    crossed: np.ndarray | None
 
 
 def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:
@@ -41,21 +42,21 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
     grids : sequence of Grid
         One per attribute subset.
     study : Study
-        Levels (the first is the reference), questions, support, confidence and DAG.
+        Levels and what each is contrasted with, questions, support, confidence and DAG.
     countries : sequence of str
         Names along the grids' first axis.
 
     Returns
     -------
     DataFrame
-        The effects table. Unsupported toggles stay in it, marked, without a q-value; Benjamini-Hochberg
-        runs over all supported ones. The ``pooled`` rows, if any, follow the ``cell`` rows in the same order.
+        The effects table. Unsupported toggles stay in it, marked, without a q-value. The ``pooled`` rows, if any,
+        follow the ``cell`` rows in the same order.
     """
     table = _table(grids, study, countries, "cell", study.causal_graph.estimand)
     enough = study.effects.support
     sizes = table[["n_reference", "n_treated", "n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
     table["supported"] = np.all(sizes >= enough - ROUNDING, axis=1)
-    table["q_value"] = q_values(table)
+    table = with_q_values(table)
     return pd.concat([table, pooled_rows(table, study)], ignore_index=True) if study.effects.pools else table
 
 
@@ -65,13 +66,13 @@ def model_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str])
     Returns
     -------
     DataFrame
-        The effects table with ``estimator`` "model", zero standard errors, no n, no p- or q-value. Editing
-        a persona is an intervention, so every contrast is identified.
+        The effects table with ``estimator`` "model", zero standard errors, no n, no intervals of options and
+        no tests. Editing a persona is an intervention, so every contrast is identified.
     """
     table = _table(grids, study, countries, "model", study.causal_graph.persona_edit)
     table["supported"] = table["shift"].notna()
     table[["conf_low", "conf_high"]] = table[["shift", "shift"]].to_numpy()
-    table[["p_value", "q_value"]] = np.nan
+    table[["p_value", "q_value", "family_q_value"]] = np.nan
     return table
 
 
@@ -90,36 +91,40 @@ def _table(
     if not blocks:
         raise ValueError("granularity 0 alone has no attribute to toggle")
     table = pd.DataFrame({name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]})
-    return table.astype({"n_reference": "Int64", "n_treated": "Int64"})
+    table = table.astype({"n_reference": "Int64", "n_treated": "Int64"})
+    return table[effects_schema(list(study.attributes)).names]
 
 
 def _toggles(grid: Grid, study: Study) -> Iterator[_Toggles]:
     for attribute in grid.attributes:
         axis = 1 + grid.attributes.index(attribute)
         held = tuple(name for name in grid.attributes if name != attribute)
-        reference, *others = study.attributes[attribute].levels
-        low = _slice(grid, axis, 0)
+        levels = list(study.attributes[attribute].levels)
         place = tuple(index.ravel() for index in np.indices(grid.n.shape[:axis] + grid.n.shape[axis + 1 :]))
-        for i, treated in enumerate(others, start=1):
-            high, shared = _slice(grid, axis, i), _covariance(grid, attribute, axis, i)
-            yield _Toggles(attribute, reference, treated, place, held, low, high, shared)
+        for i, (base, treated) in enumerate(study.attributes[attribute].pairs):
+            ends = _slice(grid, axis, base), _slice(grid, axis, treated)
+            yield _Toggles(attribute, levels[base], levels[treated], place, held, *ends, _crossed(grid, attribute, i))
 
 
 def _slice(grid: Grid, axis: int, index: int) -> cell.Cells:
-    def rows(values: np.ndarray) -> np.ndarray:
+    def rows(values: np.ndarray, within: int) -> np.ndarray:
+        """Return one level's cells as rows, whose values have ``within`` axes."""
         taken = np.take(values, index, axis=axis)
-        return taken.reshape(-1, taken.shape[-1]) if values.ndim == grid.p.ndim else taken.ravel()
+        return taken.reshape(-1, *taken.shape[taken.ndim - within :])
 
     found = grid.design
-    design = None if found is None else cell.CellDesign(rows(found.mean), rows(found.df), rows(found.df_limit))
-    return cell.Cells(rows(grid.p), rows(grid.v), rows(grid.n), rows(grid.n_eff), design)
+    design = None
+    if found is not None:
+        design = cell.CellDesign(rows(found.covariance, 2), rows(found.df, 0), rows(found.df_limit, 0))
+    return cell.Cells(rows(grid.p, 1), rows(grid.v, 1), rows(grid.n, 0), rows(grid.n_eff, 0), design)
 
 
-def _covariance(grid: Grid, attribute: str, axis: int, index: int) -> np.ndarray | float:
-    """Return the covariance of the toggles' two mean scores; 0 where nobody shares a PSU or stratum."""
+def _crossed(grid: Grid, attribute: str, contrast: int) -> np.ndarray | None:
+    """Return the covariance of the two ends' shares; None where nobody shares a PSU or stratum."""
     if grid.design is None:
-        return 0.0
-    return np.take(grid.design.covariance[attribute], index, axis=axis).ravel()
+        return None
+    matrices = grid.design.crossed[attribute][contrast]
+    return matrices.reshape(-1, *matrices.shape[-2:])
 
 
 def _block(
@@ -128,7 +133,7 @@ def _block(
     question = toggles.place[-1]
     options = option_counts(study)[question]
     score, confidence = scores(study)[question], study.effects.confidence
-    found = cell.contrast(toggles.low, toggles.high, score, options, confidence, toggles.covariance)
+    found = cell.contrast(toggles.low, toggles.high, score, options, confidence, toggles.crossed)
     rows = len(question)
     block: dict[str, np.ndarray] = {
         "country": np.array(countries, dtype=object)[toggles.place[0]],
@@ -152,14 +157,9 @@ def _block(
         "n_eff_reference": toggles.low.n_eff,
         "n_eff_treated": toggles.high.n_eff,
         "supported": np.zeros(rows, dtype=bool),
-        "shift": found.shift,
-        "std_error": found.std_error,
-        "conf_low": found.conf_low,
-        "conf_high": found.conf_high,
-        "p_value": found.p_value,
         "q_value": np.full(rows, np.nan),
-        "p_reference": lists(toggles.low.p, options),
-        "p_treated": lists(toggles.high.p, options),
+        "family_q_value": np.full(rows, np.nan),
+        **estimate_columns(found, options),
     }
 
 

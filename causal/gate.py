@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from causal.adjustment import adjustment
-from causal.check import NOTHING, Check, listed
-from causal.independence import findings
 from causal.balance import COMMON, Compared, compared, differences
+from causal.check import NOTHING, Check, listed
+from causal.counttable import AnySurvey
+from causal.independence import findings
 from causal.placebo import halves, shuffled
 from causal.regressions import Regression, regression
 from causal.sensitivity import e_value, risk_ratio, robustness_value, times_as_strong
@@ -28,8 +29,8 @@ CALM = 1.5
 """Mean squared difference between halves, over its expectation, above which standard errors say too little."""
 
 
-def gate_checks(survey: Survey, cells: pd.DataFrame) -> list[Check]:
-    """Run the checks that need respondents.
+def gate_checks(survey: AnySurvey, cells: pd.DataFrame) -> list[Check]:
+    """Run the checks that need respondents; none where there are only counts.
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ def gate_checks(survey: Survey, cells: pd.DataFrame) -> list[Check]:
     cells : DataFrame
         The effects table's ``cell`` rows.
     """
+    if not isinstance(survey, Survey):
+        return []
     pairs = list(compared(survey))
     fitted = regressions(survey)
     return [

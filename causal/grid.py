@@ -11,7 +11,7 @@ import pandas as pd
 
 from causal.counts import Counts, grid_place, on_grid
 from causal.errors import InputError
-from causal.linearisation import Linearised, linearise
+from causal.linearisation import Linearised, Pairs, linearise
 from causal.study import Study
 
 
@@ -32,7 +32,9 @@ class Grid:
     n, n_eff : ndarray, shape of ``p`` without its last axis
         Respondents and Kish's effective number; NaN for a model.
     design : Linearised, optional
-        Variances under strata and PSUs, where the survey has them.
+        Covariances under strata and PSUs, where the survey has them.
+    asked : ndarray, shape of ``n``, optional
+        Respondents of the cell, with or without an answer; None for a model, and where a table does not tell.
     """
 
     attributes: tuple[str, ...]
@@ -41,6 +43,7 @@ class Grid:
     n: np.ndarray
     n_eff: np.ndarray
     design: Linearised | None = None
+    asked: np.ndarray | None = None
 
 
 def subsets(study: Study) -> list[tuple[str, ...]]:
@@ -67,7 +70,8 @@ def grid_from_counts(counts: Counts, study: Study, countries: Sequence[str], att
         v.reshape(*shape, *v.shape[1:]),
         np.round(cells.n.sum(axis=-1), 6).reshape(*shape, -1),  # a count table's p * n sum to n but for rounding
         n_eff.reshape(*shape, -1),
-        _linearised(counts, cells.w, keep, attributes, shape, scores(study)),
+        _linearised(counts, cells.w, study, attributes, shape),
+        None if cells.asked is None else cells.asked.reshape(*shape, -1),
     )
 
 
@@ -77,23 +81,22 @@ def _sample_factor(respondents: np.ndarray) -> np.ndarray:
 
 
 def _linearised(
-    counts: Counts,
-    weight: np.ndarray,
-    keep: Sequence[int],
-    attributes: Sequence[str],
-    shape: tuple[int, ...],
-    score: np.ndarray,
+    counts: Counts, weight: np.ndarray, study: Study, attributes: Sequence[str], shape: tuple[int, ...]
 ) -> Linearised | None:
     if counts.psus is None:
         return None
     cells = np.arange(np.prod(shape)).reshape(shape)
-    reference = {
-        name: np.broadcast_to(cells.take([0], axis=axis), shape).ravel()
+    pairs = {
+        name: [
+            Pairs(cells.take(base, axis).ravel(), cells.take(treated, axis).ravel())
+            for base, treated in study.attributes[name].pairs
+        ]
         for axis, name in enumerate(attributes, start=1)
     }
+    keep = [list(study.attributes).index(name) for name in attributes]
     country = np.broadcast_to(np.arange(shape[0]).reshape(-1, *(1,) * len(keep)), shape).ravel()
     place = grid_place(counts, keep, shape[1:], shape[0])
-    return linearise(counts.psus, place, reference, weight, score, country).reshape(shape)
+    return linearise(counts.psus, place, pairs, weight, country).reshape(shape)
 
 
 def grid_from_table(table: pd.DataFrame, study: Study, countries: Sequence[str], attributes: Sequence[str]) -> Grid:

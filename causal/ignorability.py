@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from causal.check import NOTHING, Check
-from causal.counttable import CountTable
+from causal.counttable import AnySurvey, CountTable
+from causal.estimators.nuisance import BOUND
 from causal.files import write_json
+from causal.framecounts import FrameCounts
 from causal.grid import subsets
 from causal.identification import Identification, adjustment_sets, identify, roles
+from causal.overlap import Overlap, overlaps
 from causal.pooling import fits
-from causal.readers import count_by_column
 from causal.study import Study
 from causal.survey import Survey
 from causal.tables import estimated_by
@@ -26,9 +28,13 @@ NONRESPONSE_SHARE = 0.2
 ALMOST_ZERO = 1e-12
 POOLED_TOGGLES = 20
 SENTENCES = 3
+WORST = 3
+"""Questions whose missing codes are counted out."""
+SHOWN_CODES = 6
+BOUNDED_SHARE = 0.01
 
 
-def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
+def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects; pooled rows count in none but their own."""
     raw = estimated_by(effects)
     found = [
@@ -36,15 +42,14 @@ def checks(survey: Survey | CountTable, effects: pd.DataFrame) -> list[Check]:
         identification_check(raw, survey.study),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
+        *left_out_check(survey),
         *coverage_check(survey),
-        *([design_check(survey, raw)] if isinstance(survey, Survey) else []),
+        *([] if isinstance(survey, CountTable) else [design_check(survey, raw)]),
     ]
     if survey.study.effects.pools:
         found.append(pooled_check(raw, survey.study))
-    if isinstance(survey, Survey):
-        from causal.gate import gate_checks
-
-        found += gate_checks(survey, raw)
+    if survey.study.effects.adjusting and isinstance(survey, Survey):
+        found.append(adjustment_check(overlaps(survey, raw)))
     return found
 
 
@@ -84,7 +89,9 @@ def identification_check(effects: pd.DataFrame, study: Study) -> Check:
         ("" if open_ones else "Given the declared graph, every toggle is a total or a controlled direct effect. ")
         + " ".join(said[:SENTENCES])
         + more,
-        "Read these rows as associations, or use personas that hold what would identify them." if open_ones else NOTHING,
+        "Read these rows as associations, or use personas that hold what would identify them."
+        if open_ones
+        else NOTHING,
         [_identified(study, one) for one in found],
     )
 
@@ -114,25 +121,44 @@ def _identified(study: Study, one: Identification) -> dict[str, Any]:
     }
 
 
-def nonresponse_check(survey: Survey | CountTable) -> Check:
-    """Largest share of respondents without an answer to one question; warns above 20%."""
+def nonresponse_check(survey: AnySurvey) -> Check:
+    """Largest share of respondents without an answer to one question, with the codes; warns above 20%."""
     missing = survey.unanswered
-    worst = int(missing.argmax())
-    name = list(survey.study.questions)[worst]
+    order = np.argsort(-missing, kind="stable")[:WORST]
+    worst = missing[order[0]]
+    questions = list(survey.study.questions)
+    named = "; ".join(
+        f"{questions[i]} {missing[i]:.1%}{_by_code(survey, questions[i])}" for i in order[missing[order] > 0]
+    )
     return Check(
         "item nonresponse",
-        float(missing[worst]),
+        float(worst),
         NONRESPONSE_SHARE,
-        "pass" if missing[worst] <= NONRESPONSE_SHARE else "warn",
-        f"Question {name} has the most respondents without an answer: {missing[worst]:.1%} of "
-        f"{survey.respondents}. Effects describe those who answered.",
+        "pass" if worst <= NONRESPONSE_SHARE else "warn",
+        f"Question {questions[order[0]]} has the most respondents without an answer: {worst:.1%} of "
+        f"{survey.respondents}. "
+        + (f"The highest, with respondents by missing code: {named}. " if named else "")
+        + "Effects describe those who answered.",
         "Nothing to do."
-        if missing[worst] <= NONRESPONSE_SHARE
-        else "Ask whether those who answer differ from those who do not.",
+        if worst <= NONRESPONSE_SHARE
+        else "Ask whether those who answer differ from those who do not. To keep a code as an answer, such as don't "
+        "know, list it among the question's options.",
     )
 
 
-def attribute_check(survey: Survey | CountTable) -> Check:
+def _by_code(survey: AnySurvey, question: str) -> str:
+    """Return a question's missing answers by code as words; nothing where a table does not tell."""
+    codes = survey.missing_answers.get(question)
+    return f" ({_counted(codes)})" if codes else ""
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    """Return rows by code as words, the most frequent first."""
+    shown = [f"{code or 'empty'}: {count}" for code, count in list(rows.items())[:SHOWN_CODES]]
+    return ", ".join(shown) + (" ..." if len(rows) > SHOWN_CODES else "")
+
+
+def attribute_check(survey: AnySurvey) -> Check:
     """Largest share of respondents of whom one attribute is unknown; warns above 20%."""
     missing = survey.unknown
     worst = int(missing.argmax())
@@ -148,7 +174,7 @@ def attribute_check(survey: Survey | CountTable) -> Check:
     )
 
 
-def design_check(survey: Survey, effects: pd.DataFrame) -> Check:
+def design_check(survey: Survey | FrameCounts, effects: pd.DataFrame) -> Check:
     """Number of lonely PSUs, with the design effects of the supported shifts; warns if there are any."""
     design = survey.design
     lonely = 0 if design is None else design.lonely
@@ -205,24 +231,47 @@ def design_effects(effects: pd.DataFrame) -> np.ndarray:
     return effects["std_error"].to_numpy(dtype=float)[known] ** 2 / simple[known]
 
 
-def declared_missing_check(survey: Survey | CountTable) -> list[Check]:
+def declared_missing_check(survey: AnySurvey) -> list[Check]:
     """Values that are missing because the file declares their codes so; nothing to say where there are none."""
     found = survey.declared_missing
     if not found:
         return []
+    totals = {name: sum(codes.values()) for name, codes in found.items()}
+    order = sorted(totals, key=lambda name: -totals[name])
+    named = "; ".join(f"{name} ({_counted(found[name])})" for name in order[:8]) + (" ..." if len(order) > 8 else "")
     return [
         Check(
             "missing codes of the file",
-            float(sum(found.values())),
+            float(sum(totals.values())),
             0.0,
             "pass",
-            f"The file declares codes missing, and these values were read as no answer: {count_by_column(found)}.",
+            f"The file declares codes missing, and these values were read as no answer: {named}.",
             "To keep one as an answer, list its code under the question's options.",
         )
     ]
 
 
-def coverage_check(survey: Survey | CountTable) -> list[Check]:
+def left_out_check(survey: AnySurvey) -> list[Check]:
+    """Rows of the countries that the study leaves out; nothing to say where it keeps all."""
+    out = survey.left_out
+    if not out:
+        return []
+    largest = sorted(out.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{name} ({rows})" for name, rows in largest[:8]) + (" ..." if len(out) > 8 else "")
+    return [
+        Check(
+            "countries left out",
+            float(sum(out.values())),
+            0.0,
+            "pass",
+            f"survey.keep keeps {', '.join(survey.countries)}; {sum(out.values())} rows of {len(out)} other countries "
+            f"are left out: {named}.",
+            "Nothing to do: countries are separate samples.",
+        )
+    ]
+
+
+def coverage_check(survey: AnySurvey) -> list[Check]:
     """Share of the asked personas that a count table cannot give; nothing to say about respondents."""
     if not isinstance(survey, CountTable):
         return []
@@ -271,6 +320,37 @@ def pooled_check(effects: pd.DataFrame, study: Study) -> Check:
         "Nothing to do."
         if enough
         else "With so few toggles these are guesses: read the cell rows, or add questions or contexts.",
+    )
+
+
+def adjustment_check(found: Sequence[Overlap]) -> Check:
+    """Largest share of propensities at their bound in one comparison; warns above 1%, and where many are left out."""
+    names = {o.attribute: o.adjusted_for for o in sorted(found, key=lambda o: -len(o.adjusted_for))}
+    bounded = max(found, key=lambda o: o.bounded)
+    omitted = max(found, key=lambda o: o.left_out)
+    smallest = min(found, key=lambda o: o.n_eff)
+    unfitted = [str(o) for o in found if not o.fitted]
+    wrong = bounded.bounded > BOUNDED_SHARE or omitted.left_out > NONRESPONSE_SHARE or bool(unfitted)
+    adjusted = "; ".join(f"{name} for {', '.join(others) or 'nothing'}" for name, others in names.items())
+    meaning = (
+        f"Adjusted: {adjusted}, and for what a persona holds fixed. At most {omitted.left_out:.1%} of the respondents "
+        f"of one comparison are left out because something adjusted for is unknown ({omitted}). At most "
+        f"{bounded.bounded:.1%} have a probability of their attribute beyond the bound of {BOUND:.0%} ({bounded}). "
+        f"Weighted by inverse probabilities, the smallest side of a comparison counts for {smallest.n_eff:.0f} of its "
+        f"{smallest.n} respondents ({smallest})."
+    )
+    if unfitted:
+        meaning += f" Too few respondents to fit anything: {', '.join(unfitted[:8])}."
+    return Check(
+        "adjustment",
+        bounded.bounded,
+        BOUNDED_SHARE,
+        "warn" if wrong else "pass",
+        meaning,
+        "Where hardly anybody with some characteristic is at one of the levels, or many are left out, the adjusted "
+        "effect rests on few: drop that covariate, or read the cell rows."
+        if wrong
+        else "Nothing to do.",
     )
 
 

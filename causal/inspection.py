@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from causal.codes import code_key
 from causal.countjson import JSON_COLUMNS, KEYS, read_items, read_json_counts
-from causal.encoding import distinct_keys
+from causal.encoding import as_number, distinct_keys
 from causal.errors import InputError
 from causal.readers import LABELLED, TEXT, checked_path, read_plain
 
@@ -24,8 +25,16 @@ FORMATS = {
     ".dta": "Stata",
     ".json": "count table in JSON",
 }
+LEVELS = range(2, 9)
+"""Numbers of distinct values that can be an attribute's levels as they are."""
 MOST_VALUES = 300
 """Distinct values that are kept of a column; one with more is no attribute, no question and no country."""
+NO_ANSWER = re.compile(
+    r"(don.?t|do not) know|\bdk\b|refus|no answer|not applicable|\bn/?ap?\b|\bnav\b|not asked|\bmissing|\binap"
+    r"|(can.?t|cannot) (choose|say)|not available|not ascertained|no response|unknown|\bskip",
+    re.IGNORECASE,
+)
+"""Labels of codes that are no answer."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,9 @@ class Column:
         The file's label of each code.
     declared : tuple of str
         Codes that the file declares missing, of those with a label or in the data.
+    spread : tuple of float
+        Of a column of more numbers than an attribute has levels: the lowest, the one or two that cut the answers
+        into thirds as nearly as can be (each begins its third), and the highest. Else empty.
     """
 
     name: str
@@ -57,6 +69,7 @@ class Column:
     wording: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     declared: tuple[str, ...] = ()
+    spread: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,15 @@ def _read_guessing(path: Path) -> tuple[pd.DataFrame, str | None]:
     return read_plain(path, None, guess), guess
 
 
-def _column(values: pd.Series, missing: np.ndarray | None = None) -> Column:
+def no_answer(codes: Iterable[str], labels: Mapping[str, str], declared: Iterable[str]) -> set[str]:
+    """Return the codes that are no answer: by the file's word, by their label, or negative beside such ones."""
+    codes, declared = set(codes), set(declared)
+    gone = {code for code in codes if code in declared or NO_ANSWER.search(labels.get(code, ""))}
+    negative = {code for code in codes if as_number(code) < 0}
+    return gone | negative if gone & negative else gone
+
+
+def _column(values: pd.Series, missing: np.ndarray | None = None, labels: Mapping[str, str] | None = None) -> Column:
     name = str(values.name)
     try:
         positions, keys = distinct_keys(values)
@@ -127,7 +148,23 @@ def _column(values: pd.Series, missing: np.ndarray | None = None) -> Column:
             rows[key] = rows.get(key, 0) + count
     gone = np.array([key is None for key in keys])[positions]
     absent = gone if missing is None else gone | missing
-    return Column(name, rows if len(rows) <= MOST_VALUES else {}, len(rows), int(absent.sum()))
+    kept = np.bincount(positions[~absent], minlength=len(keys))
+    declared = {key for key, count in zip(keys, kept, strict=True) if key is not None and not count}
+    left = {key: rows[key] for key in rows.keys() - no_answer(rows, labels or {}, declared)}
+    held = rows if len(rows) <= MOST_VALUES else {}
+    return Column(name, held, len(rows), int(absent.sum()), spread=_spread(left))
+
+
+def _spread(rows: Mapping[str, int]) -> tuple[float, ...]:
+    """Return lowest, cuts into thirds and highest of a column of numbers, nothing of another column."""
+    numbers = np.array([as_number(key) for key in rows])
+    if len(numbers) < LEVELS.stop or np.isnan(numbers).any():
+        return ()
+    order = np.argsort(numbers)
+    numbers, below = numbers[order], np.array(list(rows.values()))[order].cumsum()
+    begins = np.searchsorted(below, below[-1] * np.array([1, 2]) / 3) + 1  # the first number above each third
+    cuts = sorted({float(numbers[i]) for i in begins if i < len(numbers)})
+    return (float(numbers[0]), *cuts, float(numbers[-1])) if cuts else ()
 
 
 def _inspect_labelled(source: str, path: Path) -> Inspection:
@@ -137,17 +174,13 @@ def _inspect_labelled(source: str, path: Path) -> Inspection:
     columns = []
     for name in held.frame.columns:
         values = held.frame[name]
-        seen = _column(values, held.declared(name))
         labels = {code_key(code): label for code, label in held.labels.get(name, {}).items()}
+        seen = _column(values, held.declared(name), labels)
         present = values.dropna().unique().tolist() if seen.rows else []
         declared = {
             code_key(code) for code in (*present, *held.labels.get(name, {})) if held.declares_missing(name, code)
         }
-        columns.append(
-            Column(
-                name, seen.rows, seen.distinct, seen.missing, held.wording.get(name), labels, tuple(sorted(declared))
-            )
-        )
+        columns.append(replace(seen, wording=held.wording.get(name), labels=labels, declared=tuple(sorted(declared))))
     return Inspection(source, FORMATS[path.suffix.lower()], len(held.frame), tuple(columns))
 
 
@@ -188,6 +221,9 @@ def _described(column: Column) -> str:
         parts.append("labels " + _shown([f"{code} = {label}" for code, label in column.labels.items()]))
     elif column.rows and column.distinct <= 12:
         parts.append("values " + _shown(list(column.rows)))
+    if column.spread:
+        low, *cuts, high = column.spread
+        parts.append(f"numbers from {low:g} to {high:g}, cut into thirds by {' and '.join(f'{cut:g}' for cut in cuts)}")
     if column.declared:
         parts.append("missing by the file's own word: " + _shown(column.declared))
     return plain(f"{column.name}: {'; '.join(parts)}" + (f"; wording: {column.wording}" if column.wording else ""))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from causal.codes import Code, code_key
+from causal.encoding import rows_by_code
 from causal.errors import InputError
 from causal.readers import Source
 
@@ -53,9 +54,9 @@ class Labelled:
         for column in self.ranges:
             found = self.declared(column, kept.get(column, frozenset()))
             if found.any():
+                counts[column] = rows_by_code(frame.loc[found, column])
                 frame[column] = frame[column].astype(object).where(~found, None)
-                counts[column] = int(found.sum())
-        return Source(frame, counts)
+        return Source(frame, counts, self.frame)
 
 
 def read_labelled(path: Path, columns: Sequence[str] | None, encoding: str | None = None) -> Labelled:
@@ -75,15 +76,43 @@ def read_labelled(path: Path, columns: Sequence[str] | None, encoding: str | Non
     frame, meta = _read(path, encoding, usecols=usecols, user_missing=True, disable_datetime_conversion=True)
     if frame.empty:
         raise InputError(f"survey file {path} has no respondents")
+    return _labelled(path, _without_empty(frame), meta)
+
+
+def read_codebook(path: Path, encoding: str | None = None) -> Labelled:
+    """Read a file's column names, wording, labels and missing codes, and none of its rows.
+
+    Of a Stata file only those missing codes are known that have a label.
+
+    Raises
+    ------
+    InputError
+        The file is truncated, of another format, or not decodable.
+    """
+    held, meta = _read(path, encoding, metadataonly=True, user_missing=True)
+    return _labelled(path, held.iloc[:0], meta)
+
+
+def first_value(path: Path, column: str, encoding: str | None = None) -> Any:
+    """Return what the first row of a file holds in one column."""
+    frame, _ = _read(path, encoding, usecols=[column], row_limit=1, disable_datetime_conversion=True)
+    return None if frame.empty else frame.iloc[0, 0]
+
+
+def _labelled(path: Path, frame: pd.DataFrame, meta: Any) -> Labelled:
     labels = {str(name): dict(values) for name, values in meta.variable_value_labels.items()}
     if path.suffix.lower() == ".dta":
-        ranges = {name: [(f".{tag}", f".{tag}") for tag in tags] for name, tags in meta.missing_user_values.items()}
-        frame = frame.assign(**{name: frame[name].map(_tagged) for name in ranges})
+        tags = {name: [code for code in values if isinstance(code, str)] for name, values in labels.items()}
+        tags |= {name: list(found) for name, found in meta.missing_user_values.items()}
+        ranges = {name: [(f".{tag}", f".{tag}") for tag in found] for name, found in tags.items() if found}
+        if not frame.empty:
+            frame = frame.assign(**{name: frame[name].map(_tagged) for name in ranges if name in frame})
         labels = {name: {_tagged(code): label for code, label in values.items()} for name, values in labels.items()}
     else:
-        ranges = {name: [(r["lo"], r["hi"]) for r in found] for name, found in meta.missing_ranges.items()}
+        found = meta.missing_ranges.items()
+        ranges = {name: [(r["lo"], r["hi"]) for r in several] for name, several in found if several}
     wording = {str(name): text for name, text in meta.column_names_to_labels.items() if text}
-    return Labelled(_without_empty(frame), wording, labels, {name: ranges[name] for name in ranges if ranges[name]})
+    return Labelled(frame, wording, labels, ranges)
 
 
 def _read(path: Path, encoding: str | None, **options: Any) -> tuple[pd.DataFrame, Any]:

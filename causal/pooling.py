@@ -12,6 +12,8 @@ from causal.estimators import pooled
 from causal.study import Study
 
 _ESTIMATES = ["shift", "std_error", "conf_low", "conf_high"]
+_TESTS = ["p_value", "q_value", "family_q_value", "wald_statistic", "wald_df", "wald_p_value"]
+_BOUNDS = ["effect_low", "effect_high", "cdf_low", "cdf_high"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ def fits(cells: pd.DataFrame, study: Study) -> Iterator[Fit]:
 def pooled_rows(cells: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return one ``pooled`` row beside each ``cell`` row.
 
-    Toggles without support have no pooled value. There are no p- or q-values: the intervals cover on average over
-    toggles, which is no test of a single one. ``p_reference`` and ``p_treated`` are the distributions nearest to the
-    raw ones that have the pooled shift.
+    Toggles without support have no pooled value. There are no tests, and no intervals of options: the shift's
+    intervals cover on average over toggles, which is no test of a single one. ``p_reference`` and ``p_treated`` are
+    the distributions nearest to the raw ones that have the pooled shift.
 
     Parameters
     ----------
@@ -95,7 +97,8 @@ def pooled_rows(cells: pd.DataFrame, study: Study) -> pd.DataFrame:
     """
     table = cells.copy()
     table["estimator"] = "pooled"
-    table[[*_ESTIMATES, "p_value", "q_value"]] = np.nan
+    table[[*_ESTIMATES, *_TESTS]] = np.nan
+    table[_BOUNDS] = None
     values = np.full((len(cells), len(_ESTIMATES)), np.nan)
     raw = cells["shift"].to_numpy(dtype=float)
     for fit in fits(cells, study):

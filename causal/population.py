@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ Family = Literal["normal", "heavy", "few"]
 freedom, or zero for 19 of 20 and plus or minus the square root of 20 for the others."""
 
 FEW = 0.05
+AGES = np.arange(18.0, 90.0)
+"""Ages of a population that has ages, equally frequent before they go with the first attribute."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Population:
         Names, codes and the granularities of the truth.
     countries : tuple of str
         Country codes, sorted.
-    joint : ndarray, shape (countries, 2 ... (A times), 2, 2)
-        Population probability of attributes, confounder and engagement; sums to 1 in each country.
+    joint : ndarray, shape (countries, 2 ... (A times), 2, 2, ages)
+        Population probability of attributes, confounder, engagement and age; sums to 1 in each country.
     selection : ndarray, same shape
         Relative probability that such a person is in the sample; the weight is its inverse.
-    predictor : ndarray, shape (countries, questions, 2 ... (A times), 2, 2)
+    predictor : ndarray, shape (countries, questions, 2 ... (A times), 2, 2, ages)
         Linear predictor: P(Y <= k) = logistic(threshold_k - predictor - cluster effect).
     thresholds : ndarray, shape (questions, K - 1)
         Ascending; infinite beyond a question's own options.
@@ -48,6 +50,8 @@ class Population:
         Standard deviation of the cluster (PSU) effects, drawn for each cluster and question.
     clusters : int
         Clusters per country; every person is equally likely to live in each.
+    ages : ndarray, shape (ages,)
+        Age in years of each step of the last axis; one step where age plays no part.
     """
 
     study: Study
@@ -58,10 +62,16 @@ class Population:
     thresholds: np.ndarray
     cluster_sd: float = 0.0
     clusters: int = 40
+    ages: np.ndarray = field(default_factory=lambda: AGES[:1])
 
 
 def make_study(
-    attributes: int, options: Sequence[int], granularity: str | Sequence[int | str], weighted: bool, psu: bool
+    attributes: int,
+    options: Sequence[int],
+    granularity: str | Sequence[int | str],
+    weighted: bool,
+    psu: bool,
+    age: bool = False,
 ) -> Study:
     """Return a study that reads the data of `causal.simulate.draw`."""
     chosen = list(ATTRIBUTES.items())[:attributes]
@@ -78,6 +88,7 @@ def make_study(
                 f"q{i:02d}": {"text": f"Question {i}?", "options": {k: f"option {k}" for k in range(1, size + 1)}}
                 for i, size in enumerate(options, start=1)
             },
+            "covariates": {"age": {}} if age else {},
             "effects": {"granularity": granularity},
         }
     )
@@ -88,16 +99,26 @@ def _levels(attributes: int) -> np.ndarray:
     return np.indices((2,) * (attributes + 2))
 
 
+def _standardised(ages: np.ndarray) -> np.ndarray:
+    return (ages - AGES.mean()) / AGES.std()
+
+
 def make_joint(
-    rng: np.random.Generator, countries: int, attributes: int, correlation: float, hidden: float
+    rng: np.random.Generator,
+    countries: int,
+    attributes: int,
+    correlation: float,
+    hidden: float,
+    ages: np.ndarray,
+    age: float,
 ) -> np.ndarray:
-    """Log-linear population: every two attributes, and the first with the confounder, are associated."""
+    """Log-linear population: every two attributes, and the first with the confounder and age, are associated."""
     level = _levels(attributes) - 0.5
     among = sum(level[j] * level[k] for j in range(attributes) for k in range(j))
     log = correlation * among + hidden * level[0] * level[attributes]
     main = rng.normal(0, 0.4, (countries, attributes))
     log = log + np.tensordot(main, level[:attributes], axes=1)
-    weight = np.exp(log)
+    weight = np.exp(np.add.outer(log, 0 * ages) + age * np.multiply.outer(level[0], _standardised(ages)))
     return weight / weight.sum(axis=tuple(range(1, weight.ndim)), keepdims=True)
 
 
@@ -105,7 +126,7 @@ def make_selection(joint: np.ndarray, attributes: int, strength: float) -> np.nd
     """Relative chance of being sampled: the engaged more among the treated of the first attribute, less elsewhere."""
     level = _levels(attributes)
     chance = expit(strength * (2 * level[0] - 1) * (2 * level[attributes + 1] - 1))
-    return np.broadcast_to(chance, joint.shape)
+    return np.broadcast_to(chance[..., None], joint.shape)
 
 
 def make_predictor(
@@ -115,9 +136,11 @@ def make_predictor(
     family: Family,
     spread: tuple[float, float, float],
     hidden: tuple[float, float],
+    ages: np.ndarray,
+    age: float,
 ) -> np.ndarray:
-    """Effects by question, country and context; the hidden traits raise the answer by their own strength."""
-    countries, attributes = len(joint), joint.ndim - 3
+    """Effects by question, country and context; hidden traits and age raise the answer by their own strength."""
+    countries, attributes = len(joint), joint.ndim - 4
     level = _levels(attributes) - 0.5
     main = spread[0] * _effects(rng, family, (1, questions, attributes))
     main = main + spread[1] * _effects(rng, family, (countries, questions, attributes))
@@ -126,7 +149,8 @@ def make_predictor(
         for k in range(j):
             own = spread[2] * _effects(rng, family, (countries, questions))
             total = total + np.multiply.outer(2 * own, level[j] * level[k])
-    return total + hidden[0] * level[attributes] + hidden[1] * level[attributes + 1]
+    total = total + hidden[0] * level[attributes] + hidden[1] * level[attributes + 1]
+    return np.add.outer(total, age * _standardised(ages))
 
 
 def _effects(rng: np.random.Generator, family: Family, shape: tuple[int, ...]) -> np.ndarray:

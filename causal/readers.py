@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,13 +40,16 @@ class Source:
     ----------
     frame : DataFrame
         Codes; null where missing.
-    declared_missing : dict of str to int
-        By column, the values that are null because the file itself declares their codes missing (SPSS
+    declared_missing : dict of str to dict of str to int
+        By column and code, the values that are null because the file itself declares their codes missing (SPSS
         user-missing codes, Stata ``.a`` to ``.z``).
+    coded : DataFrame, optional
+        The same rows with those codes still there, where the file declares any.
     """
 
     frame: pd.DataFrame
-    declared_missing: dict[str, int] = field(default_factory=dict)
+    declared_missing: dict[str, dict[str, int]] = field(default_factory=dict)
+    coded: pd.DataFrame | None = None
 
 
 def read_source(study: Study, columns: Sequence[str]) -> Source:
@@ -148,6 +152,11 @@ def _read_text(path: Path, separator: str, encoding: str | None) -> pd.DataFrame
     """
     codec = "utf-8-sig" if (encoding or "utf-8").lower() in ("utf-8", "utf8", "utf_8") else encoding
     assert codec is not None
+    with path.open("rb") as stream:
+        if stream.read(3) == codecs.BOM_UTF8 and codec != "utf-8-sig":
+            raise InputError(
+                f"survey file {path} begins with the mark of UTF-8, but survey.encoding says {encoding}; remove it"
+            )
     try:
         _check_header(path, separator, codec)
         with warnings.catch_warnings():
@@ -205,17 +214,36 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _, held = parquet_shape(path)
+    if columns is not None and not set(columns) <= set(held):
+        return pd.DataFrame(columns=held)  # enough to say what is absent
     try:
-        held = pq.read_schema(path).names
-        if twice := sorted(name for name, times in Counter(held).items() if times > 1):
-            raise InputError(
-                f"survey file {path} has more than one column named {', '.join(twice)}; names must be distinct"
-            )
-        if columns is not None and not set(columns) <= set(held):
-            return pd.DataFrame(columns=held)  # enough to say what is absent
         return pq.read_table(path, columns=None if columns is None else list(columns)).to_pandas(ignore_metadata=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"survey file {path} is no readable Parquet file: {error}") from error
+
+
+def parquet_shape(path: Path) -> tuple[int, list[str]]:
+    """Return a Parquet file's number of rows and the names of its columns.
+
+    Raises
+    ------
+    InputError
+        It is no Parquet file, or two of its columns have one name.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            rows, held = file.metadata.num_rows, file.schema_arrow.names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"survey file {path} is no readable Parquet file: {error}") from error
+    if twice := sorted(name for name, times in Counter(held).items() if times > 1):
+        raise InputError(
+            f"survey file {path} has more than one column named {', '.join(twice)}; names must be distinct"
+        )
+    return rows, held
 
 
 def keep_known(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -231,9 +259,3 @@ def keep_known(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     if twice := [name for name in columns if isinstance(frame[name], pd.DataFrame)]:
         raise InputError(f"the survey has more than one column named {', '.join(twice)}; names must be distinct")
     return frame[list(columns)]
-
-
-def count_by_column(found: Mapping[str, int]) -> str:
-    """Return counts by column as words, the largest first."""
-    order = sorted(found.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} ({count})" for name, count in order[:8]) + (" ..." if len(order) > 8 else "")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.estimators.result import Estimates
-from causal.multiplicity import q_values
+from causal.multiplicity import with_q_values
 from causal.study import Study
 
 _NUMBERS = ("shift", "std_error", "conf_low", "conf_high", "p_value", "wald_statistic", "wald_df", "wald_p_value")
@@ -36,16 +36,30 @@ def beside(
     """
     sizes = {name: len(question.options) for name, question in study.questions.items()}
     options = cells["question"].map(sizes).to_numpy(dtype=int)
-    columns: dict[str, Any] = {name: getattr(found, name) for name in _NUMBERS}
-    columns |= {name: lists(getattr(found, name), options) for name in _LISTS}
+    columns = estimate_columns(found, options)
     table = cells.assign(**columns, estimator=estimator, estimand=np.asarray(estimand, dtype=object))
-    return table.assign(q_value=q_values(table))
+    return with_q_values(table)
+
+
+def estimate_columns(found: Estimates, options: np.ndarray) -> dict[str, Any]:
+    """Return an estimator's columns of the effects table.
+
+    Parameters
+    ----------
+    found : Estimates
+        One toggle for each row.
+    options : ndarray of int, shape (toggles,)
+        Number of options K of each.
+    """
+    columns: dict[str, Any] = {name: getattr(found, name) for name in _NUMBERS}
+    return columns | {name: lists(getattr(found, name), options) for name in _LISTS}
 
 
 def lists(values: np.ndarray, options: np.ndarray) -> np.ndarray:
-    """Return one list of length K per row, None where the row begins with NaN."""
-    found = np.empty(len(values), dtype=object)
-    empty = np.isnan(values[:, 0])
-    for i, (row, k, nobody) in enumerate(zip(values.tolist(), options.tolist(), empty.tolist(), strict=True)):
-        found[i] = None if nobody else row[:k]
+    """Return one array of length K per row, as Parquet gives lists back, None where the row begins with NaN."""
+    found = np.full(len(values), None, dtype=object)
+    known = ~np.isnan(values[:, 0])
+    for k in np.unique(options):
+        rows = np.flatnonzero(known & (options == k))
+        found[rows] = np.fromiter(values[rows, :k], dtype=object, count=len(rows))
     return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -82,6 +84,9 @@ class SurveySource(Strict):
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     counts: CountColumns | None = None
     countries: dict[Text, Text] = Field(default_factory=dict)
+    id: str | None = None
+    keep: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
+    tiers: dict[Text, Text] = Field(default_factory=dict)
     weight: str | None = None
     strata: str | None = None
     psu: str | None = None
@@ -96,11 +101,30 @@ class SurveySource(Strict):
         )
 
 
-class Level(Strict):
-    """One level of an attribute: its codes in the data and the words that put it in a persona."""
+Bound = Annotated[float, Field(allow_inf_nan=False)] | None
 
-    codes: Annotated[Codes, Field(min_length=1)]
+
+class Level(Strict):
+    """One level of an attribute: its codes in the data, or the numbers it spans, and its words in a persona."""
+
+    codes: Codes = ()
+    range: tuple[Bound, Bound] | None = None
     persona: Text
+
+    @model_validator(mode="after")
+    def _codes_or_range(self) -> Level:
+        if bool(self.codes) == (self.range is not None):
+            raise ValueError("give either codes, or range: [low, high] (low is inside, high outside, null is open)")
+        if self.range is not None and self.bounds[0] >= self.bounds[1]:
+            raise ValueError(f"range {list(self.range)} holds nothing; give the smaller number first")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range, infinite where it is open."""
+        assert self.range is not None
+        low, high = self.range
+        return -math.inf if low is None else low, math.inf if high is None else high
 
 
 class Attribute(Strict):
@@ -109,6 +133,27 @@ class Attribute(Strict):
     levels: Annotated[dict[Text, Level], Field(min_length=2)]
     column: str | None = None
     missing: Codes = ()
+    contrasts: Literal["reference", "adjacent"] = "reference"
+
+    @property
+    def binned(self) -> bool:
+        """Whether the levels are ranges of a column of numbers."""
+        return all(level.range is not None for level in self.levels.values())
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Each contrast's two levels, as (reference, treated) positions."""
+        return tuple((i - 1 if self.contrasts == "adjacent" else 0, i) for i in range(1, len(self.levels)))
+
+    @model_validator(mode="after")
+    def _ranges_apart(self) -> Attribute:
+        spans = sorted((level.bounds, name) for name, level in self.levels.items() if level.range is not None)
+        if 0 < len(spans) < len(self.levels):
+            raise ValueError("some levels have codes and some a range; give codes to all of them, or a range to all")
+        for (lower, first), (upper, second) in pairwise(spans):
+            if upper[0] < lower[1]:
+                raise ValueError(f"the ranges of {first!r} and {second!r} overlap; a number belongs to one level")
+        return self
 
     @model_validator(mode="after")
     def _codes_belong_once(self) -> Attribute:

@@ -1,6 +1,6 @@
 """Surveys with known truth: ordered answers from a cumulative-link model, and the population values they estimate.
 
-Who is in the population is a probability table over the attributes and two hidden binary traits; what they
+Who is in the population is a probability table over the attributes, two hidden binary traits and age; what they
 answer follows a proportional-odds model (McCullagh 1980, JRSS B 42, 109). So every true distribution is a finite
 sum (an integral by Gauss-Hermite quadrature where clusters differ), not a second simulation.
 """
@@ -18,6 +18,7 @@ from causal.distributions import distributions_table
 from causal.effects import model_effects
 from causal.grid import Grid, subsets
 from causal.population import (
+    AGES,
     Family,
     Population,
     make_joint,
@@ -38,7 +39,8 @@ class Simulated:
     Attributes
     ----------
     data : DataFrame
-        Respondents: ``country``, the attributes (0 reference, 1 treated), the questions (1..K), ``weight``, ``psu``.
+        Respondents: ``country``, the attributes (0 reference, 1 treated), the questions (1..K), ``age`` where it
+        matters, ``weight``, ``psu``.
     study : Study
         A study that reads ``data``: ``read_survey(study, data)``.
     distributions : DataFrame
@@ -47,7 +49,7 @@ class Simulated:
         The true effects table (``estimator`` "truth"), row for row that of `causal.effects.survey_effects`, with
         the column ``shift_do``: the shift if the attribute were *set*, everything else staying as it is, in
         the population of that context. It is the causal effect if attributes do not cause one another, and it
-        differs from ``shift`` where unspecified attributes or the confounder go with the attribute.
+        differs from ``shift`` where unspecified attributes, age or the confounder go with the attribute.
     population : Population
         The generating model.
     """
@@ -75,6 +77,7 @@ def simulate(
     cluster_sd: float = 0.0,
     clusters: int = 40,
     confounding: float = 0.0,
+    age: float = 0.0,
     granularity: str | Sequence[int | str] = "all",
     design: bool = False,
     seed: int = 0,
@@ -105,6 +108,9 @@ def simulate(
         PSUs per country.
     confounding : float
         Log odds ratio of an unobserved binary trait with the first attribute, and its effect on the answer.
+    age : float
+        Log odds of the first attribute's treated level, and effect on the answer, of one standard deviation of age;
+        where it is not 0, ``data`` holds ``age`` in years and the study declares it as a covariate.
     granularity : str or sequence
         As in the study file; the truth is given at each.
     design : bool
@@ -115,17 +121,28 @@ def simulate(
     rng = np.random.default_rng(seed)
     sizes = [options] * questions if isinstance(options, int) else list(options)
     weighted, psu = selection != 0, design
-    study = make_study(attributes, sizes, granularity, weighted, psu)
-    joint = make_joint(rng, countries, attributes, correlation, confounding)
+    study = make_study(attributes, sizes, granularity, weighted, psu, age != 0)
+    ages = AGES if age else AGES[:1]
+    joint = make_joint(rng, countries, attributes, correlation, confounding, ages, age)
     population = Population(
         study,
         tuple(f"C{i:02d}" for i in range(1, countries + 1)),
         joint,
         make_selection(joint, attributes, selection),
-        make_predictor(rng, joint, len(sizes), family, (question_sd, country_sd, context_sd), (confounding, selection)),
+        make_predictor(
+            rng,
+            joint,
+            len(sizes),
+            family,
+            (question_sd, country_sd, context_sd),
+            (confounding, selection),
+            ages,
+            age,
+        ),
         make_thresholds(rng, sizes),
         cluster_sd,
         clusters,
+        ages,
     )
     return observe(population, respondents, rng)
 
@@ -170,6 +187,7 @@ def _draw_country(population: Population, country: int, n: int, rng: np.random.G
     columns: dict[str, object] = {"country": population.countries[country]}
     columns |= {name: place[i] for i, name in enumerate(names)}
     columns |= {name: answers[:, i] for i, name in enumerate(population.study.questions)}
+    columns |= {"age": population.ages[place[-1]]} if population.study.covariates else {}
     return pd.DataFrame(columns | {"weight": weight / weight.mean(), "psu": country * population.clusters + psu})
 
 
@@ -192,7 +210,7 @@ def true_effects(population: Population) -> pd.DataFrame:
 
 
 def _answers(population: Population) -> np.ndarray:
-    """Probabilities of the options, shape (countries, 2 ..., 2, 2, questions, K), averaged over clusters."""
+    """Probabilities of the options, shape (countries, 2 ..., 2, 2, ages, questions, K), averaged over clusters."""
     predictor = np.moveaxis(population.predictor, 1, -1)[..., None]
     if population.cluster_sd == 0:
         below = expit(population.thresholds - predictor)
@@ -209,7 +227,12 @@ def _answers(population: Population) -> np.ndarray:
 def _grid(population: Population, answers: np.ndarray, joint: np.ndarray, subset: Sequence[str]) -> Grid:
     """Average the answers over everything that is not specified, in the proportions of ``joint``."""
     names = list(population.study.attributes)
-    gone = (*(1 + i for i, name in enumerate(names) if name not in subset), len(names) + 1, len(names) + 2)
+    gone = (
+        *(1 + i for i, name in enumerate(names) if name not in subset),
+        len(names) + 1,
+        len(names) + 2,
+        len(names) + 3,
+    )
     total = joint.sum(axis=gone)
     p = (joint[..., None, None] * answers).sum(axis=gone) / total[..., None, None]
     nobody = np.full(p.shape[:-1], np.nan)

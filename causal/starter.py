@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from causal.crosschecks import RESERVED
 from causal.graph import ANSWER
-from causal.inspection import Column, Inspection, describe, plain
+from causal.inspection import LEVELS, Column, Inspection, describe, no_answer, plain
 
-LEVELS = range(2, 9)
 OPTIONS = range(2, 12)
 MOST_ATTRIBUTES = 4
 COUNTRY_NAMES = (
@@ -25,11 +25,6 @@ _DEMOGRAPHIC = re.compile(
     re.IGNORECASE,
 )
 _WEIGHT = re.compile(r"(w|wt|wtss\w*|\w*weight\w*|pspwght|wght\w*)", re.IGNORECASE)
-_NO_ANSWER = re.compile(
-    r"don.?t know|\bdk\b|refus|no answer|not applicable|\bn/?a\b|not asked|\bmissing|\binap|can.?t (choose|say)"
-    r"|not available|not ascertained|no response|unknown|\bskip",
-    re.IGNORECASE,
-)
 SHORT = 40
 """Characters of a variable label up to which its words tell an attribute; a longer one is a question's wording."""
 
@@ -62,6 +57,7 @@ def starter(found: Inspection) -> str:
         f"name: {_quoted(re.sub(r'[^A-Za-z0-9_-]+', '_', Path(found.source).stem) or 'study')}",
         *_survey(found, country, weight),
         *_attribute_section(attributes, others),
+        *_bins(found, fixed | {column.name for column in attributes}, bool(attributes)),
         *_question_section(questions),
         "effects: {granularity: [1]}  # FILL-IN: all, full or numbers of attributes specified at once",
     ]
@@ -89,7 +85,7 @@ def _attribute_section(attributes: list[Column], others: list[Column]) -> Iterat
     if others:
         yield f"# other columns that may be attributes: {plain(', '.join(column.name for column in others))}"
     if not attributes:
-        yield "attributes: {}  # FILL-IN: no column has 2 to 8 values; bin one, or choose"
+        yield "attributes: {}  # FILL-IN: no column has 2 to 8 values; choose one, or bin one of numbers"
         return
     yield "attributes:  # FILL-IN: the first level is the reference; codes may be put together"
     for column in attributes:
@@ -102,6 +98,30 @@ def _attribute_section(attributes: list[Column], others: list[Column]) -> Iterat
             yield f"      {_quoted(name)}: {{codes: [{_code(code)}], persona: {persona}"
         if scale.missing:
             yield f"    missing: [{', '.join(map(_code, scale.missing))}]"
+
+
+def _bins(found: Inspection, taken: set[str | None], chosen: bool) -> Iterator[str]:
+    """Show how columns of numbers would be binned: those that look like demographics, else any."""
+    wide = [column for column in found.columns if column.spread and column.name not in taken]
+    if chosen or any(map(_is_demographic, wide)):
+        wide = [column for column in wide if _is_demographic(column)]
+    if not wide:
+        return
+    yield "# FILL-IN: numbers can be binned (the low end is inside, the high end outside), here in thirds of the rows."
+    yield "# null is an open end that takes all there is, so list codes such as -1 or 998 under missing. Choose bounds"
+    yield "# that mean something, and remove the first # of the lines to use:"
+    for column in wide[:MOST_ATTRIBUTES]:
+        cuts = [f"{cut:.15g}" for cut in column.spread[1:-1]]
+        yield f"#  {_quoted(_attribute_name(column.name))}:"
+        yield f"#    column: {_quoted(column.name)}"
+        yield "#    levels:"
+        for low, high in pairwise([None, *cuts, None]):
+            words = f"under {high}" if low is None else f"{low} or more" if high is None else f"{low} to under {high}"
+            span = f"range: [{low or 'null'}, {high or 'null'}]"
+            yield f"#      {_quoted(words)}: {{{span}, persona: {_quoted(f'{column.name} {words}')}}}"
+        codes = sorted({*column.labels, *column.rows}, key=_order)
+        if gone := no_answer(codes, column.labels, column.declared):
+            yield f"#    missing: [{', '.join(_code(code) for code in codes if code in gone)}]"
 
 
 def _question_section(questions: list[Column]) -> Iterator[str]:
@@ -158,17 +178,10 @@ def _questions(found: Inspection, taken: set[str | None]) -> list[Column]:
 def _scale(column: Column, present: bool = False) -> _Scale:
     """Split a column's codes into answers and missing ones; ``present`` keeps only answers in the data."""
     codes = sorted({*column.labels, *column.rows}, key=_order)
-    gone = _missing(column, codes)
+    gone = no_answer(codes, column.labels, column.declared)
     kept = [code for code in codes if code not in gone and (not present or code in column.rows)]
     labels = {code: plain(column.labels.get(code, "")) or plain(code) or code for code in kept}
     return _Scale(labels, tuple(code for code in codes if code in gone))
-
-
-def _missing(column: Column, codes: list[str]) -> set[str]:
-    """Return the codes that are no answer: by the file's word, by their label, or negative beside such ones."""
-    gone = {code for code in codes if code in column.declared or _NO_ANSWER.search(column.labels.get(code, ""))}
-    negative = {code for code in codes if _number(code) < 0}
-    return gone | negative if gone & negative else gone
 
 
 def _number(code: str) -> float:

@@ -45,6 +45,7 @@ class Study(Strict):
     """Everything a run needs to know. Build it with `Study.load` or `Study.from_dict`."""
 
     name: Text
+    preset: None = None  # laid beneath the other keys before they are validated, see causal.preset
     survey: SurveySource
     attributes: Annotated[dict[Text, Attribute], Field(min_length=1)]
     questions: Annotated[dict[Text, Question], Field(min_length=1)]
@@ -82,8 +83,8 @@ class Study(Strict):
         for override in overrides:
             set_key(located, override)
         located = replace(located, overridden=tuple(override.partition("=")[0] for override in overrides))
-        study = _validated(cls, located)
-        return study._with_paths_from(path.resolve().parent)
+        folder = path.resolve().parent
+        return _validated(cls, _expanded(located, folder))._with_paths_from(folder)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Study:
@@ -94,7 +95,7 @@ class Study(Strict):
         InputError
             The mapping breaks the schema.
         """
-        return _validated(cls, Located(_plain(raw), "study", None))
+        return _validated(cls, _expanded(Located(_plain(raw), "study", None), Path()))
 
     def save(self, path: Path) -> None:
         """Write the study, with its defaults spelled out, as YAML; where the data lie on this machine stays out."""
@@ -157,6 +158,15 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _expanded(located: Located, folder: Path) -> Located:
+    """Lay the study's preset, if it names one, beneath its own keys."""
+    if not isinstance(located.data, dict) or "preset" not in located.data:
+        return located
+    from causal.preset import expand
+
+    return expand(located, folder)
+
+
 def _validated(cls: type[Study], located: Located) -> Study:
     problems = []
     study = None
@@ -194,4 +204,4 @@ def _problem(cls: type[BaseModel], located: Located, item: Any) -> Problem:
         message = "this key is required and missing"
     elif not isinstance(item.get("input"), dict | list) and item["type"] != "value_error":
         message += f" (given: {item.get('input')!r})"
-    return Problem(line_of(located.data, loc), ".".join(map(str, loc)), message)
+    return Problem(line_of(located.written, loc), ".".join(map(str, loc)), message)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from causal.codes import code_key
+from causal.countries import Countries, read_countries
 from causal.covariates import read_covariates
 from causal.design import Design, declared_design, design_ids
-from causal.encoding import MISSING, distinct_keys, frame_hash, indices
+from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices, level_spans, rows_by_code
 from causal.errors import InputError
 from causal.readers import Source, keep_known, read_source
 from causal.sections import ConstantCountry
@@ -45,10 +46,16 @@ class Survey:
         Respondents left out because their country is missing.
     design : Design, optional
         Strata and PSUs, or None where neither is declared: every respondent was drawn alone.
-    declared_missing : mapping of str to int
-        By column, the values that are missing because the file itself declares their codes so.
+    declared_missing : mapping of str to mapping of str to int
+        By column and code, the values that are missing because the file itself declares their codes so.
     covariates : mapping of str to ndarray, each of shape (n,)
         By covariate: numbers as floats, NaN where missing; categories as indices, -1 where missing.
+    missing_answers : mapping of str to mapping of str to int
+        By question, the respondents without an answer by code, ``""`` where there is no code.
+    spans : mapping of str to tuple
+        By attribute whose levels are ranges: the lowest and highest number in each level, None where there is none.
+    left_out : mapping of str to int
+        Respondents of each country that ``survey.keep`` leaves out.
     """
 
     study: Study
@@ -60,8 +67,11 @@ class Survey:
     data_hash: str
     without_country: int
     design: Design | None = None
-    declared_missing: Mapping[str, int] = field(default_factory=dict)
+    declared_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     covariates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    missing_answers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    spans: Mapping[str, tuple[tuple[float, float] | None, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def respondents(self) -> int:
@@ -104,97 +114,178 @@ def read_survey(study: Study, data: pd.DataFrame | None = None) -> Survey:
         The source cannot be read, lacks a column, or holds codes that the study does not know; all
         problems of the data come in one message.
     """
+    if data is not None and not isinstance(data, pd.DataFrame):
+        raise InputError(
+            f"data is a {type(data).__module__}.{type(data).__name__}; read_survey takes a pandas DataFrame, and "
+            "causal.count_frame every other frame that narwhals knows (polars, DuckDB, PySpark)"
+        )
     if study.survey.counts or (data is None and study.survey.counted):
         raise InputError("the source is a count table, not respondents; read it with causal.read_count_table")
-    columns = _columns(study)
+    columns = study_columns(study)
     source = read_source(study, columns) if data is None else Source(data)
-    survey = _encode(study, keep_known(source.frame, columns))
+    frame = keep_known(source.frame, columns)
+    survey = _encode(study, frame, frame if source.coded is None else source.coded)
     return replace(survey, declared_missing=source.declared_missing)
 
 
-def _columns(study: Study) -> list[str]:
+def study_columns(study: Study) -> list[str]:
     """Return the columns that the study needs, each once."""
     source = study.survey
     wanted = [] if isinstance(source.country, ConstantCountry) else [source.country]
     wanted += [attribute.column or name for name, attribute in study.attributes.items()]
     wanted += [question.column or name for name, question in study.questions.items()]
     wanted += [covariate.column or name for name, covariate in study.covariates.items()]
-    wanted += [column for column in (source.weight, source.strata, source.psu) if column]
+    wanted += [column for column in (source.id, source.weight, source.strata, source.psu) if column]
     return list(dict.fromkeys(wanted))
 
 
-def _encode(study: Study, frame: pd.DataFrame) -> Survey:
+def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
+    """Encode a frame; ``coded`` still has the codes that the file declares missing."""
     everywhere = {code_key(code) for code in study.survey.missing}
     problems: list[str] = []
-    levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
-    for j, (name, attribute) in enumerate(study.attributes.items()):
-        codes = {code_key(code): i for i, level in enumerate(attribute.levels.values()) for code in level.codes}
-        missing = everywhere | {code_key(code) for code in attribute.missing}
-        column = attribute.column or name
-        levels[:, j] = indices(
-            frame[column], codes, missing, f"attribute {name} (column {column})", "a level", problems
-        )
+    levels = survey_levels(study, frame, problems)
     answers = np.empty((len(frame), len(study.questions)), dtype=np.int16)
-    for j, (name, question) in enumerate(study.questions.items()):
-        codes = {code_key(code): i for i, code in enumerate(question.options)}
-        missing = everywhere | {code_key(code) for code in question.missing}
-        column = question.column or name
-        answers[:, j] = indices(
-            frame[column], codes, missing, f"question {name} (column {column})", "an option", problems
-        )
-        if (answers[:, j] == MISSING).all() and not any(f"question {name} " in line for line in problems):
-            problems.append(
-                f"  question {name} (column {column}): no respondent has an answer; "
-                "remove the question or correct its codes"
-            )
-    weight = _weights(study, frame, problems)
+    for j, name in enumerate(study.questions):
+        answers[:, j] = answer_indices(study, name, frame, problems)
+    countries = survey_countries(study, frame)
+    weight = _weights(study, frame, ~countries.out, problems)
+    problems += _id_problems(study, frame, everywhere)
     ids = design_ids(study.survey, frame, everywhere, problems)
     covariates = read_covariates(study, frame, everywhere, problems)
-    if problems:
-        raise InputError("\n".join(["the survey does not fit the study:", *problems]))
-    countries, country = _countries(study, frame, everywhere)
-    kept = country != MISSING
-    if not kept.any():
-        raise InputError("no respondent has a country; check survey.country and survey.missing")
+    raise_misfits(problems)
+    kept = kept_rows(countries)
     return Survey(
         study,
-        countries,
-        country[kept],
+        countries.names,
+        countries.index[kept],
         levels[kept],
         answers[kept],
         None if weight is None else weight[kept],
         frame_hash(frame),
-        int((~kept).sum()),
-        declared_design({key: values[kept] for key, values in ids.items()}, country[kept], countries),
+        int((~kept).sum()) - sum(countries.left_out.values()),
+        declared_design({key: values[kept] for key, values in ids.items()}, countries.index[kept], countries.names),
         covariates={name: values[kept] for name, values in covariates.items()},
+        missing_answers={
+            name: rows_by_code(coded.loc[kept & (answers[:, j] == MISSING), question.column or name])
+            for j, (name, question) in enumerate(study.questions.items())
+        },
+        spans={
+            name: level_spans(frame.loc[kept, attribute.column or name], levels[kept, j], len(attribute.levels))
+            for j, (name, attribute) in enumerate(study.attributes.items())
+            if attribute.binned
+        },
+        left_out=countries.left_out,
     )
 
 
-def _countries(study: Study, frame: pd.DataFrame, missing: set[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    declared = study.survey.country
-    if isinstance(declared, ConstantCountry):
-        return (declared.constant,), np.zeros(len(frame), dtype=np.int32)
-    positions, keys = distinct_keys(frame[declared])
-    held = sorted({key for key in keys if key is not None and key not in missing})
+def survey_levels(
+    study: Study, frame: pd.DataFrame, problems: list[str], times: np.ndarray | None = None
+) -> np.ndarray:
+    """Return each row's level index by attribute, shape (rows, attributes); see `causal.encoding.level_indices`."""
+    everywhere = {code_key(code) for code in study.survey.missing}
+    levels = np.empty((len(frame), len(study.attributes)), dtype=np.int16)
+    for j, (name, attribute) in enumerate(study.attributes.items()):
+        levels[:, j] = level_indices(frame[attribute.column or name], name, attribute, everywhere, problems, times)
+    return levels
+
+
+def answer_indices(
+    study: Study, name: str, frame: pd.DataFrame, problems: list[str], times: np.ndarray | None = None
+) -> np.ndarray:
+    """Return each row's option index for one question; see `causal.encoding.indices`."""
+    question = study.questions[name]
+    codes = {code_key(code): i for i, code in enumerate(question.options)}
+    missing = {code_key(code) for code in (*study.survey.missing, *question.missing)}
+    column = question.column or name
+    before = len(problems)
+    what = f"question {name} (column {column})"
+    answers = indices(frame[column], codes, missing, what, "an option", problems, times)
+    if (answers == MISSING).all() and len(problems) == before:
+        problems.append(f"  {what}: no respondent has an answer; remove the question or correct its codes")
+    return answers
+
+
+def raise_misfits(problems: Sequence[str]) -> None:
+    """Raise `InputError` with all problems of the data, if there are any."""
+    if problems:
+        raise InputError("\n".join(["the survey does not fit the study:", *problems]))
+
+
+def survey_countries(study: Study, frame: pd.DataFrame, times: np.ndarray | None = None) -> Countries:
+    """Return the countries of the rows; see `causal.countries.read_countries`.
+
+    Raises
+    ------
+    InputError
+        A row has one that ``survey.countries`` does not name.
+    """
+    found = read_countries(study.survey, frame, {code_key(code) for code in study.survey.missing}, times)
     named = {code_key(code) for code in study.survey.countries}
-    if named and (extra := [key for key in held if key not in named]):
+    if named and (extra := [key for key in found.names if key not in named]):
         raise InputError(
             f"survey.countries names {', '.join(sorted(named))}, but the data also hold {', '.join(extra)}; "
-            "name them too, or add them to survey.missing"
+            "name them too, add them to survey.missing, or list the countries you want under survey.keep"
         )
-    place = {key: i for i, key in enumerate(held)}
-    return tuple(held), np.array([place.get(key or "", MISSING) for key in keys], dtype=np.int32)[positions]
+    return found
 
 
-def _weights(study: Study, frame: pd.DataFrame, problems: list[str]) -> np.ndarray | None:
+def kept_rows(countries: Countries) -> np.ndarray:
+    """Return which rows have a country that is kept, shape (rows,).
+
+    Raises
+    ------
+    InputError
+        None has.
+    """
+    if not countries.names:
+        raise InputError("no respondent has a country; check survey.country and survey.missing")
+    return countries.index != MISSING
+
+
+def _id_problems(study: Study, frame: pd.DataFrame, missing: set[str]) -> list[str]:
+    """Say which respondents have no id, and which ids stand twice in a country; null only is no id."""
+    column, source = study.survey.id, study.survey.country
+    if column is None:
+        return []
+    country = np.zeros(len(frame), dtype=np.int64)
+    kept = np.ones(len(frame), dtype=bool)
+    if not isinstance(source, ConstantCountry):
+        country, countries = _key_positions(frame[source])
+        kept = np.array([key is not None and key not in missing for key in countries])[country]
+    found, ids = _key_positions(frame[column])
+    named = np.array([key is not None for key in ids])[found]
+    lines = []
+    if (lost := kept & ~named).any():
+        lines.append(f"{lost.sum()} of {kept.sum()} respondents have no id (the first is row {lost.argmax() + 1})")
+    whose, times = np.unique(np.column_stack([country, found])[kept & named], axis=0, return_counts=True)
+    if len(twice := np.flatnonzero(times > 1)):
+        shown = ", ".join(f"{ids[whose[i, 1]]} ({times[i]} rows)" for i in twice[:5]) + " ..." * (len(twice) > 5)
+        lines.append(f"{len(twice)} ids stand more than once in a country: {shown}")
+    advice = "every respondent counts once, so correct or drop these rows, or remove survey.id"
+    return [f"  survey.id (column {column}): {line}; {advice}" for line in lines]
+
+
+def _key_positions(column: pd.Series) -> tuple[np.ndarray, list[str | None]]:
+    """Return each row's place among the distinct code keys, and these: 1 and "1" are one."""
+    positions, keys = distinct_keys(column)
+    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([place[key] for key in keys])[positions], list(place)
+
+
+def _weights(study: Study, frame: pd.DataFrame, wanted: np.ndarray, problems: list[str]) -> np.ndarray | None:
     if study.survey.weight is None:
         return None
     weight = pd.to_numeric(frame[study.survey.weight], errors="coerce").to_numpy(dtype=float)
-    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1]))
+    bad = ~((weight > 0) & (weight >= WEIGHTS[0]) & (weight <= WEIGHTS[1])) & wanted
     if bad.any():
-        problems.append(
-            f"  weight (column {study.survey.weight}): {bad.sum()} of {len(weight)} rows (the first is row "
-            f"{int(np.flatnonzero(bad)[0]) + 1}) are missing, zero, negative, no number or absurdly small or large; "
-            "every respondent needs a positive weight, so drop or correct those rows"
-        )
+        first = int(np.flatnonzero(bad)[0]) + 1
+        problems.append(unusable_weights(study, f"{bad.sum()} of {len(weight)} rows (the first is row {first})"))
     return weight
+
+
+def unusable_weights(study: Study, which: str) -> str:
+    """Return the line that says which rows have no usable weight."""
+    return (
+        f"  weight (column {study.survey.weight}): {which} are missing, zero, negative, no number or absurdly small or "
+        "large; every respondent needs a positive weight, so drop or correct those rows"
+    )

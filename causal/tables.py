@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,7 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
         Names the table and the first offending row.
     """
     _require_columns(table, effects_schema(attributes), where)
+    table = _complete(table, "effects")
     _reject(table, ~table["attribute"].isin(attributes), where, "attribute must be one of the study's")
     _reject(table, table["shift"].abs() > 1 + _TOLERANCE, where, "shift must lie in [-1, 1]")
     _reject(
@@ -116,10 +117,12 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
         where,
         "unknown estimand",
     )
-    for name in ("p_value", "q_value"):
+    for name in ("p_value", "q_value", "wald_p_value", "family_q_value"):
         _reject(table, table[name].notna() & ~table[name].between(0, 1), where, f"{name} must lie in [0, 1]")
     ordered = (table["conf_low"] <= table["shift"] + _TOLERANCE) & (table["shift"] <= table["conf_high"] + _TOLERANCE)
     _reject(table, table["shift"].notna() & ~ordered, where, "the interval must hold the shift")
+    for name in ("wald_statistic", "wald_df"):
+        _reject(table, table[name] < 0, where, f"{name} must be 0 or more")
     held = table[list(attributes)].notna().sum(axis=1)
     _reject(
         table, held + 1 != table["granularity"], where, "granularity must count the held attributes and the toggled one"
@@ -135,6 +138,9 @@ def validate_effects(table: pd.DataFrame, attributes: Sequence[str], where: str 
     off = table["shift"].isna() != np.isnan(recomputed)
     off |= np.abs(np.nan_to_num(recomputed) - table["shift"].fillna(0)) > 1e-6
     _reject(table, off, where, "shift must follow from p_reference and p_treated, distributions that sum to 1")
+    for kind, what in (("effect", "each option's effect"), ("cdf", "each cumulative shift, of which the last is 0")):
+        rule = f"{kind}_low and {kind}_high must be as long as p_reference, lie in [-1, 1] and hold {what}"
+        _reject(table, _unheld(table, kind), where, rule)
 
 
 def _shift(reference: Sequence[float], treated: Sequence[float]) -> float:
@@ -142,6 +148,23 @@ def _shift(reference: Sequence[float], treated: Sequence[float]) -> float:
     if len(r) != len(t) or len(r) < 2 or not all(_is_distribution(p) for p in (r, t)):
         return np.inf
     return float((t - r) @ np.arange(len(r)) / (len(r) - 1))
+
+
+def _unheld(table: pd.DataFrame, kind: str) -> np.ndarray:
+    """Return where the intervals of "effect" or "cdf" are given for one bound only, ill-formed, or miss their value."""
+    columns = [table[name] for name in ("p_reference", "p_treated", f"{kind}_low", f"{kind}_high")]
+    sizes = np.array([[len(row) if isinstance(row, Sized) else -1 for row in column] for column in columns])
+    bad = (sizes[2:] != sizes[0]).any(axis=0) & (sizes[2:] >= 0).any(axis=0)
+    for k in np.unique(sizes[0, ~bad & (sizes[2] > 0)]):
+        rows = ~bad & (sizes[2] == k)
+        p, q, low, high = (np.array(column[rows].tolist(), dtype=float) for column in columns)
+        value = (q - p).cumsum(axis=1) if kind == "cdf" else q - p
+        held = (low <= value + _TOLERANCE) & (value <= high + _TOLERANCE)
+        held &= (np.abs([low, high]) <= 1 + _TOLERANCE).all(axis=0)
+        if kind == "cdf":
+            held[:, -1] &= (low[:, -1] == 0) & (high[:, -1] == 0)
+        bad[rows] = ~held.all(axis=1)
+    return bad
 
 
 def _is_distribution(p: np.ndarray) -> bool:
@@ -168,12 +191,12 @@ def _complete(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return table.assign(**nothing)
 
 
-def _reject(table: pd.DataFrame, bad: pd.Series, where: str, rule: str) -> None:
-    flags = np.asarray(bad.fillna(False), dtype=bool)
+def _reject(table: pd.DataFrame, bad: pd.Series | np.ndarray, where: str, rule: str) -> None:
+    flags = np.asarray(pd.Series(bad).fillna(False), dtype=bool)
     if flags.any():
         row = int(np.flatnonzero(flags)[0])
         shown = ", ".join(
-            f"{name}={value}" for name, value in table.iloc[row].items() if name not in ("p_reference", "p_treated")
+            f"{name}={value}" for name, value in table.iloc[row].items() if not isinstance(value, (list, np.ndarray))
         )
         raise InputError(f"{where}: row {row} ({flags.sum()} in all): {rule}; it holds {shown}")
 

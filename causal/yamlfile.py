@@ -27,6 +27,13 @@ class Located:
     path: Path | None
     overridden: tuple[str, ...] = ()
     """Dotted keys that ``--set`` changed: their lines are not the file's."""
+    expanded_from: Any = None
+    """The data as the user wrote them, where a preset was laid beneath them."""
+
+    @property
+    def written(self) -> Any:
+        """The data that know their lines."""
+        return self.data if self.expanded_from is None else self.expanded_from
 
 
 @dataclass(frozen=True)

@@ -51,13 +51,15 @@ class Measured:
 class Inputs:
     """Everything the report is made from; ``models`` begins with the one that stands for "before".
 
-    ``effects`` are the survey's raw ones (``cell``); pooled ones, if any, are not diagnosed.
+    ``effects`` are the survey's raw ones (``cell``), which models are diagnosed against; ``others`` those of other
+    estimators, if the study asks for any.
     """
 
     run: Run
     study: Study
     distributions: pd.DataFrame
     effects: pd.DataFrame
+    others: pd.DataFrame
     checks: tuple[Check, ...]
     models: tuple[Measured, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +102,9 @@ def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: boo
         raise InputError(f"{run.study_path} is missing; run python -m causal.audit STUDY --out {path} again")
     study = Study.load(run.study_path)
     run.require_survey(study)
-    survey = read_distributions(run.survey_distributions), estimated_by(read_effects(run.survey_effects))
+    effects = read_effects(run.survey_effects)
+    others = effects[effects["estimator"] != "cell"].reset_index(drop=True)
+    survey = read_distributions(run.survey_distributions), estimated_by(effects)
     models, left_out = [], {}
     for label in _labels(run, compare):
         try:
@@ -110,7 +114,7 @@ def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: boo
                 raise
             left_out[label] = str(error)
     found = read_checks(json.loads(run.checks.read_text(encoding="utf-8")) if run.checks.is_file() else [])
-    return Inputs(run, study, *survey, tuple(found), tuple(models), left_out)
+    return Inputs(run, study, *survey, others, tuple(found), tuple(models), left_out)
 
 
 def _labels(run: Run, compare: Sequence[str] | None) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from causal.study import Study
+from diagnostics.alignment import matching_rows
 from diagnostics.classify import CLASSES, UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, in_split, splits_shown, supported_toggles
 from diagnostics.inputs import Inputs, toggle_key
@@ -163,6 +164,46 @@ def attribute_table(inputs: Inputs) -> Table:
     return Table(caption, head, tuple(rows), 2)
 
 
+def estimator_table(inputs: Inputs) -> Table | None:
+    """The other estimators' effects beside the cells' own, by attribute; None where there is no other."""
+    key = [*toggle_key(inputs.study)]
+    rows = []
+    for (attribute, estimator), part in inputs.others.groupby(["attribute", "estimator"], sort=False):
+        own = inputs.effects.iloc[matching_rows(part, inputs.effects, key, "the cell rows")]
+        both = (part["supported"].to_numpy(dtype=bool) & own["supported"].to_numpy(dtype=bool)) & part["shift"].notna()
+        known, cells = part[both.to_numpy()], own[both.to_numpy()]
+        gap = known["shift"].to_numpy() - cells["shift"].to_numpy()
+        clear = (cells["q_value"] < Q).to_numpy(dtype=bool)
+        turned = (np.sign(known["shift"].to_numpy()) != np.sign(cells["shift"].to_numpy()))[clear]
+        rows.append(
+            (
+                str(attribute),
+                str(estimator),
+                str(len(known)),
+                _real(cells["shift"].abs().mean()),
+                _real(known["shift"].abs().mean()),
+                _real(float(np.abs(gap).mean()) if len(gap) else np.nan),
+                f"{turned.sum()} of {clear.sum()}",
+                str((known["q_value"] < Q).sum()) if known["q_value"].notna().any() else "–",
+            )
+        )
+    head = (
+        "attribute",
+        "estimator",
+        "toggles",
+        "mean size, cell",
+        "mean size, estimator",
+        "mean difference",
+        "other sign where cell has q < .05",
+        "q < .05",
+    )
+    caption = (
+        "Other estimators beside the cells' own contrasts, on toggles that both support. “pooled” borrows strength "
+        "across contexts and has no q-values; the others adjust for covariates and the other attributes."
+    )
+    return Table(caption, head, tuple(rows), 2) if rows else None
+
+
 def _real(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.3f}"
 
@@ -196,8 +237,6 @@ def _forest_name(row: pd.Series, inputs: Inputs) -> str:
 
 def model_shifts(inputs: Inputs, rows: pd.DataFrame) -> dict[str, list[float]]:
     """Each label's shifts of some survey toggles, in their order."""
-    from diagnostics.alignment import matching_rows
-
     key = toggle_key(inputs.study)
     return {
         model.label: model.effects["shift"]
@@ -262,4 +301,5 @@ def method(inputs: Inputs) -> dict[str, Any]:
         "countries": [study.country_name(name) for name in sorted(inputs.effects["country"].unique())],
         "granularities": list(study.granularities),
         "references": {name: list(attribute.levels) for name, attribute in study.attributes.items()},
+        "adjacent": [name for name, attribute in study.attributes.items() if attribute.contrasts == "adjacent"],
     }

@@ -97,7 +97,7 @@ def render(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any], drawings: 
     from markupsafe import Markup
 
     from diagnostics.drawing import embedded
-    from diagnostics.page import attribute_table, effects_table, largest_effects, method
+    from diagnostics.page import attribute_table, effects_table, estimator_table, largest_effects, method
     from diagnostics.verdict import verdict
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
@@ -113,6 +113,7 @@ def render(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any], drawings: 
         figures={drawing.name: Markup(embedded(drawing, _DESCRIPTIONS[drawing.name])) for drawing in drawings},  # noqa: S704
         tables=_tables(inputs, found),
         attributes=attribute_table(inputs),
+        estimators=estimator_table(inputs),
         largest=effects_table(inputs, largest) if len(largest) else None,
         checks=inputs.checks,
         method=method(inputs),

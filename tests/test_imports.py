@@ -30,7 +30,9 @@ def loaded_by(code: str, *arguments: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("package", ["causal", "align", "diagnostics"])
+@pytest.mark.parametrize(
+    "package", ["causal", "align", "diagnostics", "causal.estimators.dml", "causal.backdoor", "causal.adjusted"]
+)
 def test_package_loads_nothing_heavy(package: str) -> None:
     assert not loaded_by(f"import {package}") & HEAVY
 

@@ -2,31 +2,33 @@
 
 The mean answer of a context, were all its respondents at level a, is the mean of what the outcome model predicts for
 them at a, plus the mean error of those predictions among the respondents who are at a, each weighted by the inverse
-of the probability of being there (Robins, Rotnitzky and Zhao 1994, JASA 89, 846; Hajek's normalised form). It is right if
-either the outcome model or the propensity is.
+of the probability of being there (Robins, Rotnitzky and Zhao 1994, JASA 89, 846), the weights normalised to 1. It is
+right if either the outcome model or the propensity is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.special import stdtrit
 
 from causal.adjustment import Comparison, comparisons, features, question_chunks
 from causal.domains import Domains
 from causal.encoding import MISSING
-from causal.estimators import cell
+from causal.estimators.newcombe import Freedom
 from causal.estimators.nuisance import Propensity, folds, outcomes, propensities
 from causal.estimators.result import Estimates
+from causal.estimators.smallsample import Moments, infer, joined
 from causal.grid import option_counts, scores
 from causal.survey import Survey
 
-PRIOR = 20.0
-"""Respondents that count for adjustment leaving the variance as it is, when an interval is narrowed because of it."""
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Augmented:
         At the reference and at the treated level; NaN where nobody at that level answered.
     n_eff : ndarray, shape (2, domains, questions)
         Kish's effective number of those whose answers the mean rests on, inverse probabilities included.
-    influence : ndarray, shape (people, questions, options)
+    influence : ndarray, shape (options, people, questions)
         Linearised value of the difference treated minus reference; they sum to 0 in each domain.
     """
 
@@ -61,7 +63,7 @@ def augmented(
 
     Parameters
     ----------
-    y : ndarray, shape (people, questions, options)
+    y : ndarray, shape (options, people, questions)
         Answers; finite also where there is none.
     weight : ndarray, shape (people, questions)
         Weight of each answer, 0 where there is none.
@@ -69,77 +71,49 @@ def augmented(
         0 or 1.
     propensity : ndarray, shape (people,)
         Probability of level 1.
-    predicted : ndarray, shape (2, people, questions, options)
+    predicted : ndarray, shape (2, options, people, questions)
         Predicted answers at the two levels.
     group : ndarray of int, shape (people,)
         Domain of each.
     groups : int
         Number of domains.
     """
-    people = np.arange(len(arm))
-    flat = (groups, *y.shape[1:])
-    adds = _adds(group, groups)
-    adds_arm = _adds(arm * groups + group, 2 * groups)
+    options, _, questions = y.shape
+    cell = arm * groups + group
+    adds, adds_arm = _adds(group, groups), _adds(cell, 2 * groups)
     inverse = weight / np.where(arm == 1, propensity, 1 - propensity)[:, None]
-    error = y - predicted[arm, people]
     total, total_arm = adds @ weight, adds_arm @ inverse
     squares = adds_arm @ inverse**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        level = np.stack([(adds @ _rows(weight[..., None] * one)).reshape(flat) for one in predicted])
-        level /= total[..., None]
-        left = (adds_arm @ _rows(inverse[..., None] * error)).reshape(2, *flat) / total_arm.reshape(2, groups, -1, 1)
-        n_eff = np.where(squares > 0, total_arm**2 / squares, 0.0).reshape(2, groups, -1)
-        share, share_arm = 1 / total, 1 / total_arm
-    gain = predicted[1] - predicted[0] - (level[1] - level[0])[group]
-    side = np.where(arm == 1, 1.0, -1.0)[:, None]
-    influence = (weight * share[group])[..., None] * gain
-    influence += (side * inverse * share_arm[arm * groups + group])[..., None] * (error - left[arm, group])
-    influence[weight == 0] = 0
-    return Augmented(level + left, n_eff, influence)
+    share = _quotient(weight, total[group])
+    share_arm = _quotient(inverse, total_arm[cell]) * np.where(arm == 1, 1.0, -1.0)[:, None]
+    level, left = np.empty((2, groups, questions, options)), np.empty((2, groups, questions, options))
+    influence = np.empty_like(y)
+    for k in range(options):
+        reference, treated = predicted[:, k]
+        error = y[k] - np.where(arm[:, None] == 1, treated, reference)
+        level[..., k] = [_quotient(adds @ (weight * one), total) for one in (reference, treated)]
+        missed = _quotient(adds_arm @ (inverse * error), total_arm)
+        left[..., k] = missed.reshape(2, groups, questions)
+        gain = level[1, :, :, k] - level[0, :, :, k]
+        influence[k] = share * (treated - reference - gain[group]) + share_arm * (error - missed[cell])
+    n_eff = _quotient(total_arm**2, squares).reshape(2, groups, questions)
+    return Augmented(np.where(n_eff[..., None] > 0, level + left, np.nan), n_eff, influence)
+
+
+def _quotient(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Divide, with 0 where nothing is to be divided by."""
+    return np.divide(values, by, out=np.zeros_like(values), where=by > 0)
 
 
 def _adds(place: np.ndarray, places: int) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(places, len(place)))
 
 
-def _rows(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """What intervals need of a set of toggles (first axis).
-
-    ``p`` (2, toggles, options) are distributions, ``covariance`` (toggles, options, options) that of their
-    difference; ``n_eff`` (2, toggles), ``units`` and ``df_limit`` (toggles) say what they rest on. ``units`` is 0
-    without clusters.
-    """
-
-    rows: np.ndarray
-    p: np.ndarray
-    covariance: np.ndarray
-    n_eff: np.ndarray
-    units: np.ndarray
-    df_limit: np.ndarray
-
-
-def fitted(survey: Survey, comparison: Comparison) -> tuple[np.ndarray, np.ndarray, Propensity] | None:
-    """Return features, folds and propensities of a comparison, None where one level has too few respondents."""
-    psu = survey.design.psu[comparison.people] if survey.design is not None and survey.study.survey.psu else None
-    fold = folds(comparison.arm, psu)
-    if fold is None:
-        return None
-    x = features(survey, comparison)
-    return x, fold, propensities(x, comparison.arm, weights(survey, comparison.people), fold)
-
-
-def weights(survey: Survey, people: np.ndarray) -> np.ndarray:
-    """Return these respondents' weights with mean 1."""
-    return np.ones(len(people)) if survey.weight is None else survey.weight[people] / survey.weight[people].mean()
-
-
 def estimates(survey: Survey, cells: pd.DataFrame) -> Estimates:
     """Estimate every toggle.
+
+    One comparison (country, attribute, treated level and what is adjusted for) is one joblib task, so a
+    `joblib.parallel_config` around the call says where they run; by default one after another.
 
     Parameters
     ----------
@@ -153,48 +127,106 @@ def estimates(survey: Survey, cells: pd.DataFrame) -> Estimates:
     Estimates
         One toggle for each row; NaN where a level has too few respondents to fit anything.
     """
+    from joblib import Parallel, delayed
+
     options = option_counts(survey.study)
     found = Estimates.unknown(len(cells), int(options.max()))
-    question = pd.Index(list(survey.study.questions)).get_indexer(cells["question"])
-    for comparison in comparisons(survey, cells):
-        for moments in _moments(survey, comparison):
-            _fill(found, moments, survey, question[moments.rows])
+    tasks = (delayed(_solved)(survey, comparison) for comparison in comparisons(survey, cells))
+    for rows, part in Parallel(return_as="generator")(tasks):
+        for item in fields(Estimates):
+            getattr(found, item.name)[rows] = getattr(part, item.name)
     return found
 
 
-def _moments(survey: Survey, comparison: Comparison) -> Iterator[_Moments]:
-    ready = fitted(survey, comparison)
-    if ready is None:
-        return
-    x, fold, propensity = ready
-    people, arm = comparison.people, comparison.arm
-    weight, options = weights(survey, people), option_counts(survey.study)
+@dataclass(frozen=True)
+class _Part:
+    """The toggles of some contexts and questions: their rows, questions and moments."""
+
+    rows: np.ndarray
+    question: np.ndarray
+    moments: Moments
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Features (people, features), fold (people,) and propensities of a comparison's respondents."""
+
+    x: np.ndarray
+    fold: np.ndarray
+    propensity: Propensity
+
+
+def fitted(survey: Survey, comparison: Comparison) -> Fitted | None:
+    """Fit what all questions of a comparison share; None where one level has too few respondents."""
+    psu = survey.design.psu[comparison.people] if survey.design is not None and survey.study.survey.psu else None
+    fold = folds(comparison.arm, psu)
+    if fold is None:
+        return None
+    x = features(survey, comparison)
+    return Fitted(x, fold, propensities(x, comparison.arm, weights(survey, comparison.people), fold))
+
+
+def weights(survey: Survey, people: np.ndarray) -> np.ndarray:
+    """Return these respondents' weights with mean 1."""
+    return np.ones(len(people)) if survey.weight is None else survey.weight[people] / survey.weight[people].mean()
+
+
+def _solved(survey: Survey, comparison: Comparison) -> tuple[np.ndarray, Estimates]:
+    """Return the rows of a comparison's toggles and what is found for them."""
+    study, options, score = survey.study, option_counts(survey.study), scores(survey.study)
+    with _threads().limit(limits=1):  # the matrices are so small that threads would wait for each other
+        ready = fitted(survey, comparison)
+        parts = [] if ready is None else list(_parts(survey, comparison, ready))
+    rows, question = (
+        np.concatenate([np.empty(0, int), *(getattr(one, name) for one in parts)]) for name in ("rows", "question")
+    )
+    if not len(rows):
+        return rows, Estimates.unknown(0, score.shape[1])
+    moments = joined([part.moments for part in parts])
+    return rows, infer(moments, score[question], options[question], study.effects.confidence)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _parts(survey: Survey, comparison: Comparison, ready: Fitted) -> Iterator[_Part]:
+    people, arm, study = comparison.people, comparison.arm, survey.study
+    weight, options = weights(survey, people), option_counts(study)
+    option = np.arange(options.max())
     layout = [
         Domains.of(contexts.group, len(contexts.place), people, survey.country, survey.design)
         for contexts in comparison.contexts
     ]
-    for chunk in question_chunks(len(people), len(options), int(options.max())):
+    for chunk in question_chunks(len(people), len(options), len(option)):
         answers = survey.answers[people, chunk]
         w = weight[:, None] * (answers != MISSING)
-        own = np.arange(options.max()) < options[chunk, None]
-        flat = own / options[chunk, None]
-        y = (answers[..., None] == np.arange(options.max())) - flat
-        predicted = outcomes(x, y, w, arm, fold)
+        own = option < options[chunk, None]
+        even = own / options[chunk, None]  # what is predicted where nobody else answered
+        y = (answers == option[:, None, None]) - even.T[:, None]
+        predicted = outcomes(ready.x, y, w, arm, ready.fold)
         for contexts, domains in zip(comparison.contexts, layout, strict=True):
-            means = augmented(y, w, arm, propensity.value, predicted, contexts.group, len(contexts.place))
+            group, groups = contexts.group, len(contexts.place)
+            means = augmented(y, w, arm, ready.propensity.value, predicted, group, groups)
             place = contexts.place[:, chunk]
-            there = (place != MISSING) & ~np.isnan(means.mean[..., 0]).any(axis=0)
-            units = domains.units(answers != MISSING) if survey.study.survey.psu else np.zeros(place.shape)
-            yield _Moments(
-                place[there],
-                nearest_distribution(
-                    (means.mean + flat)[:, there], np.broadcast_to(own, (*place.shape, own.shape[1]))[there]
-                ),
+            there = (place != MISSING) & (means.n_eff > 0).all(axis=0)
+            question = np.nonzero(there)[1]
+            moments = Moments(
+                nearest_distribution((means.mean + even)[:, there], own[question]),
                 domains.covariance(means.influence)[there],
                 means.n_eff[:, there],
-                units[there],
-                np.full(int(there.sum()), domains.df_limit),
+                _freedom(domains, answers != MISSING, means.n_eff, there) if study.survey.psu else None,
             )
+            yield _Part(place[there], chunk.start + question, moments)
+
+
+def _freedom(domains: Domains, answered: np.ndarray, n_eff: np.ndarray, there: np.ndarray) -> Freedom:
+    clustered = np.clip(domains.units(answered) - 1, 1, domains.df_limit)
+    limit = np.full(int(there.sum()), float(domains.df_limit))
+    return Freedom(clustered[there], np.maximum(n_eff.sum(axis=0) - 2, 1)[there], limit)
 
 
 def nearest_distribution(p: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -215,61 +247,3 @@ def nearest_distribution(p: np.ndarray, own: np.ndarray) -> np.ndarray:
     last = (ranked > excess).sum(axis=-1, keepdims=True) - 1
     moved = np.where(own, np.maximum(p - np.take_along_axis(excess, last, axis=-1), 0), 0.0)
     return np.where((p < 0).any(axis=-1, keepdims=True), moved, np.where(own, p, 0.0))
-
-
-def _fill(found: Estimates, moments: _Moments, survey: Survey, question: np.ndarray) -> None:
-    """Put a set of toggles with their intervals in its place."""
-    rows, p, confidence = moments.rows, moments.p, survey.study.effects.confidence
-    score, options = scores(survey.study)[question], option_counts(survey.study)[question]
-    stretch = _stretch(moments, (1 + confidence) / 2)
-    variance = np.einsum("tk,tkj,tj->t", score, moments.covariance, score)
-    shift = cell.contrast(*_ends(p, score, variance, moments.n_eff, stretch), score, options, confidence)
-    found.p_reference[rows], found.p_treated[rows] = p
-    found.std_error[rows] = np.sqrt(np.maximum(variance, 0))
-    for name in ("shift", "conf_low", "conf_high", "p_value"):
-        getattr(found, name)[rows] = getattr(shift, name)
-    found.effect_low[rows], found.effect_high[rows] = _shares(moments, stretch, np.eye(p.shape[-1]), confidence)
-    found.cdf_low[rows], found.cdf_high[rows] = _shares(moments, stretch, np.tri(p.shape[-1]), confidence)
-    last = np.arange(p.shape[-1]) >= options[:, None] - 1
-    for name in ("cdf_low", "cdf_high"):
-        getattr(found, name)[rows] = np.where(last, 0.0, getattr(found, name)[rows])
-
-
-def _shares(
-    moments: _Moments, stretch: np.ndarray, sums: np.ndarray, confidence: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return intervals of differences of shares: of each row of ``sums``, which says what options it adds up."""
-    share = np.clip(moments.p @ sums.T, 0, 1)
-    variance = np.einsum("ik,tkj,ij->ti", sums, moments.covariance, sums).ravel()
-    both = np.stack([1 - share, share], axis=-1).reshape(2, -1, 2)
-    score, each = np.array([0.0, 1.0]), share.shape[-1]
-    n_eff, stretch = np.repeat(moments.n_eff, each, axis=1), np.repeat(stretch, each)
-    ends = _ends(both, score, variance, n_eff, stretch)
-    found = cell.contrast(*ends, score, np.full(len(variance), 2), confidence)
-    return found.conf_low.reshape(-1, each), found.conf_high.reshape(-1, each)
-
-
-def _ends(
-    p: np.ndarray, score: np.ndarray, variance: np.ndarray, n_eff: np.ndarray, stretch: np.ndarray
-) -> tuple[cell.Cells, cell.Cells]:
-    """Return two independent cells of such a size that their difference has the variance given.
-
-    Where adjustment makes it smaller than that of two cells of ``n_eff``, it is believed only as far as it rests on
-    more than `PRIOR` respondents.
-    """
-    mean = (p * score).sum(axis=-1)
-    plain = (((p * np.square(score)).sum(axis=-1) - mean**2) / n_eff).sum(axis=0)
-    ratio = np.divide(variance, plain, out=np.ones_like(plain), where=plain > 1e-12)
-    believed = n_eff.sum(axis=0)
-    ratio = np.where(ratio < 1, (believed * ratio + PRIOR) / (believed + PRIOR), ratio)
-    size = n_eff / (ratio * stretch**2)
-    low, high = (cell.Cells(one, one / n[:, None], n, n) for one, n in zip(p, size, strict=True))
-    return low, high
-
-
-def _stretch(moments: _Moments, tail: float) -> np.ndarray:
-    """Return how much wider Student's quantile is with the clusters' degrees of freedom than without clusters."""
-    clustered = np.clip(moments.units - 1, 1, moments.df_limit)
-    plain = np.maximum(moments.n_eff.sum(axis=0) - 2, 1)
-    ratio = stdtrit(clustered, tail) / stdtrit(plain, tail)
-    return np.where(moments.units > 0, np.maximum(ratio, 1.0), 1.0)

@@ -4,6 +4,11 @@ import numpy as np
 import pandas as pd
 
 from align.targets import targets
+from causal.counts import count
+from causal.effects import survey_effects
+from causal.grid import grid_from_counts
+from causal.study import Study
+from causal.survey import read_survey
 from causal.tables import read_distributions, read_effects
 
 
@@ -43,3 +48,23 @@ def test_pooled_effects_are_no_targets(study, run):
     for raw, with_pooled in zip(targets(study, effects, ["trust"]), targets(study, both, ["trust"]), strict=True):
         np.testing.assert_array_equal(with_pooled.p_treated, raw.p_treated)
         np.testing.assert_array_equal(with_pooled.treated, raw.treated)
+
+
+def test_adjacent_steps_pair_neighbours_and_each_persona_stands_once():
+    levels = {name: {"codes": [i], "persona": name} for i, name in enumerate(("low", "middle", "high"))}
+    study = Study.from_dict(
+        {
+            "name": "steps",
+            "survey": {"source": "n.csv", "country": {"constant": "X"}},
+            "attributes": {"a": {"levels": levels, "contrasts": "adjacent"}},
+            "questions": {"q": {"text": "?", "options": {1: "no", 2: "yes"}}},
+        }
+    )
+    people = pd.DataFrame({"a": np.repeat([0, 1, 2], 20), "q": [1] * 20 + [1, 2] * 10 + [2] * 20})
+    survey = read_survey(study, people)
+    effects = survey_effects([grid_from_counts(count(survey), study, ("X",), ("a",))], study, ("X",))
+    (found,) = targets(study, effects, ["q"])
+    assert found.personas == ({"a": "low"}, {"a": "middle"}, {"a": "high"})
+    assert list(zip(found.reference, found.treated, strict=True)) == [(0, 1), (1, 2)]
+    np.testing.assert_array_equal(found.p_reference, [[1, 0], [0.5, 0.5]])
+    np.testing.assert_array_equal(found.p_treated, [[0.5, 0.5], [0, 1]])

@@ -331,15 +331,23 @@ def test_bad_design_is_exit_2_with_advice(
 def test_pooled_estimates_are_written_beside_the_raw_ones_and_counted_once(
     study_folder: Path, no_report: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def said() -> tuple[list[str], list[list[str]]]:
+        """The checks, and the rows of the table without what draws it."""
+        lines = capsys.readouterr().out.splitlines()
+        rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+        return [line for line in lines if line[:4] in ("pass", "warn", "fail")], rows
+
     assert main(arguments(study_folder)) == 0
-    plain = capsys.readouterr().out.splitlines()
+    checks, rows = said()
     for _ in range(2):  # the second time from the files
         assert main(arguments(study_folder, "--set", "effects.estimator=[cell, pooled]")) == 0
-        pooled = capsys.readouterr().out.splitlines()
-        assert [line for line in pooled if "pooled variance components" not in line] == plain
-        assert len(pooled) == len(plain) + 1
+        more, both = said()
+        assert [line for line in more if "pooled variance components" not in line] == checks
+        assert len(more) == len(checks) + 1
+        assert [[row[0], *row[2:]] for row in both if row[1] == "cell"] == rows
+        assert [row[0] for row in both if row[1] == "pooled"] == [row[0] for row in rows]
     table = read_effects(study_folder / "run" / "survey_effects.parquet")
     assert table["estimator"].value_counts().to_dict() == {"cell": 168, "pooled": 168}
     written = json.loads((study_folder / "run" / "checks.json").read_text())
-    assert written[-1]["name"] == "pooled variance components"
-    assert "between questions" in written[-1]["meaning"]
+    (check,) = [check for check in written if check["name"] == "pooled variance components"]
+    assert "between questions" in check["meaning"]

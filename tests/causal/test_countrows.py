@@ -65,6 +65,20 @@ def test_two_codes_of_one_level_are_no_duplicates(one_question: Any) -> None:
     assert len(read_rows(Study.from_dict(study), more)[1].count) == 7
 
 
+def test_levels_may_be_ranges_of_numbers(one_question: Any) -> None:
+    study = one_question(survey={"counts": COUNTS}).model_dump(mode="json", exclude_none=True)
+    study["attributes"]["a"] = {
+        "levels": {"low": {"range": [0, 30], "persona": "l"}, "high": {"range": [30, None], "persona": "h"}},
+        "missing": [99],
+    }
+    ages = pd.concat([table()[:3].assign(a=age) for age in (0, 29.5, 30, 80, 99, None)], ignore_index=True)
+    found = read_rows(Study.from_dict(study), ages)[1]
+    assert found.levels[:, 0].reshape(6, -1)[:, 0].tolist() == [0, 0, 1, 1, -1, -1]
+    assert found.specified[:, 0].reshape(6, -1)[:, 0].tolist() == [True] * 5 + [False]
+    with pytest.raises(InputError, match=r"attribute a \(column a\): 5 rows hold a value that is no number.*18-34"):
+        read_rows(Study.from_dict(study), table().assign(a="18-34"))
+
+
 def test_questions_that_the_study_does_not_name_are_left_out(one_question: Any) -> None:
     other = table().assign(item="other", answer=77, k=-1)
     assert len(rows(one_question, pd.concat([table(), other])).count) == 5
@@ -115,6 +129,11 @@ def test_a_row_without_a_country_is_named(one_question: Any) -> None:
 def test_weights_and_design_are_refused(one_question: Any, key: str) -> None:
     with pytest.raises(InputError, match=rf"survey\.{key} is declared, but the source is a count table"):
         rows(one_question, table(), **{key: "k"})
+
+
+def test_an_id_is_refused(one_question: Any) -> None:
+    with pytest.raises(InputError, match=r"survey\.id names respondents, but the source is a count table"):
+        rows(one_question, table(), id="k")
 
 
 def test_none_of_the_questions_is_refused(one_question: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from causal.counts import count
 from causal.distributions import distributions_table
-from causal.grid import grid_from_counts, subsets
+from causal.grid import grid_from_counts, grid_from_table, subsets
 from causal.study import Study
 from causal.survey import read_survey
 from causal.tables import distributions_schema, validate_distributions
@@ -84,3 +84,28 @@ def test_full_cells_equal_a_plain_groupby(study: Study, respondents: pd.DataFram
         assert here["p"] == pytest.approx(yes, abs=1e-12)
         assert here["n"] == len(rows)
     assert len(full) == len(known.groupby(["nation", "sex", "edu", "residence"]))
+
+
+def test_design_effect_by_hand(one_question: Any) -> None:
+    study = one_question(("a",), options=2, survey={"weight": "w"})
+    people = pd.DataFrame([(0, 1, 1.0), (0, 1, 3.0), (0, 2, 2.0), (0, 2, 2.0)], columns=["a", "q", "w"])
+    table = table_of(study, people.assign(a=0))
+    # p = .5; variance 4/3 * (1 + 9 + 4 + 4) / 64 * .25; of four drawn one by one: .25 / 3
+    np.testing.assert_allclose(table["deff"], 4 / 3 * 18 / 64 * 3)
+
+
+def test_cells_whose_answers_do_not_vary_have_no_design_effect(one_question: Any) -> None:
+    people = pd.DataFrame({"a": [0, 0, 0, 1], "q": [1, 1, 1, 3]})
+    table = table_of(one_question(("a",)), people)
+    assert table["deff"].isna().all()
+    table = table_of(one_question(("a",)), people.assign(q=[1, 2, 1, 3]))
+    assert table.groupby("a")["deff"].apply(lambda values: values.notna().all()).to_dict() == {"l0": True, "l1": False}
+
+
+def test_a_models_cells_have_no_design_effect(one_question: Any) -> None:
+    study = one_question(("a",))
+    people = pd.DataFrame({"a": [0] * 6 + [1] * 6, "q": [1, 2, 3] * 4})
+    model = table_of(study, people).assign(std_error=0.0, n=pd.array([None] * 6, dtype="Int64"), n_eff=np.nan)
+    table = distributions_table([grid_from_table(model, study, ("X",), ("a",))], study, ("X",))
+    assert table["p"].notna().all()
+    assert table["deff"].isna().all()

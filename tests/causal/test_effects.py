@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from causal.counts import count
+from causal.distributions import distributions_table
 from causal.effects import model_effects, survey_effects
 from causal.grid import grid_from_counts, grid_from_table, subsets
 from causal.study import Study
@@ -22,6 +23,8 @@ LEVELS = {
     "education": ("edu", {"high": ["uni", "phd"], "middle": ["school"], "low": ["none"]}),
     "residence": ("residence", {"urban": ["city"], "rural": ["village"]}),
 }
+BOUNDS = ["effect_low", "effect_high", "cdf_low", "cdf_high"]
+TESTS = ["wald_statistic", "wald_df", "wald_p_value", "family_q_value"]
 QUESTIONS = {"trust": ("trust", ["never", "rarely", "often", "always"]), "vote": ("v", ["no", "yes"])}
 
 
@@ -37,7 +40,7 @@ def table(study: Study, respondents: pd.DataFrame) -> pd.DataFrame:
     return effects_of(study, respondents)
 
 
-def independent(people: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def independent(people: pd.DataFrame, adjacent: bool = False) -> Iterator[dict[str, Any]]:
     """Every toggle of the small study, straight from the respondents."""
     for nation, (question, (column, options)) in product(["NA", "NO"], QUESTIONS.items()):
         answered = people[(people["nation"] == nation) & people[column].isin(options)]
@@ -45,8 +48,10 @@ def independent(people: pd.DataFrame) -> Iterator[dict[str, Any]]:
             for names in combinations(LEVELS, size):
                 for attribute in names:
                     held = [name for name in names if name != attribute]
-                    reference, *others = LEVELS[attribute][1]
+                    first, *others = LEVELS[attribute][1]
+                    before = dict(zip(others, [first, *others], strict=False))
                     for treated, context in product(others, product(*(LEVELS[name][1] for name in held))):
+                        reference = before[treated] if adjacent else first
                         row: dict[str, Any] = dict.fromkeys(LEVELS)
                         row |= {"country": nation, "question": question, "attribute": attribute}
                         row |= {"reference": reference, "treated": treated, "granularity": size}
@@ -72,8 +77,14 @@ def keyed(rows: pd.DataFrame) -> dict[tuple[Any, ...], pd.Series]:
     return {tuple(None if pd.isna(row[k]) else row[k] for k in KEY): row for _, row in rows.iterrows()}
 
 
-def test_every_toggle_equals_an_independent_computation(table: pd.DataFrame, respondents: pd.DataFrame) -> None:
-    expected = list(independent(respondents))
+@pytest.mark.parametrize("adjacent", [False, True])
+def test_every_toggle_equals_an_independent_computation(
+    raw: dict[str, Any], respondents: pd.DataFrame, adjacent: bool
+) -> None:
+    if adjacent:
+        raw["attributes"]["education"]["contrasts"] = "adjacent"
+    table = effects_of(Study.from_dict(raw), respondents)
+    expected = list(independent(respondents, adjacent))
     found = keyed(table)
     assert len(found) == len(table) == len(expected)
     for row in expected:
@@ -136,15 +147,32 @@ def test_empty_cells_are_kept_without_numbers(study: Study, respondents: pd.Data
     assert empty["p_treated"].isna().all()
     assert empty["p_reference"].notna().any()
     assert empty[["shift", "std_error", "conf_low", "conf_high", "p_value", "q_value"]].isna().all(axis=None)
+    assert empty[[*BOUNDS, *TESTS]].isna().all(axis=None)
     validate_effects(table, list(study.attributes))
 
 
-def test_q_values_equal_statsmodels_benjamini_hochberg(table: pd.DataFrame) -> None:
+def test_q_values_run_over_the_families_of_question_and_attribute(table: pd.DataFrame) -> None:
     from statsmodels.stats import multitest
 
     tested = table[table["supported"]]
-    expected = multitest.multipletests(tested["p_value"], method="fdr_bh")[1]
-    np.testing.assert_allclose(tested["q_value"], expected, atol=1e-12)
+    families = tested.groupby(["question", "attribute"])
+    assert len(families) == 6
+    simes = families["p_value"].agg(lambda p: multitest.multipletests(p, method="fdr_bh")[1].min())
+    expected = pd.Series(multitest.multipletests(simes, method="fdr_bh")[1], simes.index)
+    for key, rows in families:
+        np.testing.assert_allclose(rows["family_q_value"], expected[key], atol=1e-12)
+        assert rows["q_value"].min() == pytest.approx(expected[key])
+
+
+def test_every_estimated_toggle_has_intervals_of_its_options_and_a_joint_test(table: pd.DataFrame) -> None:
+    known = table[table["shift"].notna()]
+    assert known[["effect_low", "effect_high", "cdf_low", "cdf_high"]].notna().all(axis=None)
+    assert (known["effect_low"].map(len) == known["p_reference"].map(len)).all()
+    assert known["wald_p_value"].between(0, 1).all()
+    two = known[known["question"] == "vote"]  # the shift is the effect of the second of two options
+    np.testing.assert_allclose([low[1] for low in two["effect_low"]], two["conf_low"], atol=1e-12)
+    np.testing.assert_allclose([high[0] for high in two["cdf_high"]], -two["conf_low"], atol=1e-12)
+    assert set(two["wald_df"]) <= {0, 1}
 
 
 def test_q_values_by_hand(one_question: Any) -> None:
@@ -200,6 +228,37 @@ def test_known_truth_is_found_at_scale(one_question: Any) -> None:
     assert row["conf_low"] < 0.3 < row["conf_high"]
 
 
+def test_adjacent_steps_add_up_to_the_contrast_with_the_reference(
+    raw: dict[str, Any], respondents: pd.DataFrame
+) -> None:
+    against_first = effects_of(Study.from_dict(raw), respondents)
+    raw["attributes"]["education"]["contrasts"] = "adjacent"
+    steps = effects_of(Study.from_dict(raw), respondents)
+    assert set(zip(steps["reference"], steps["treated"], strict=True)) == {
+        *(("male", "female"), ("urban", "rural")),
+        *(("high", "middle"), ("middle", "low")),
+    }
+    chosen = [table[table["attribute"] == "education"].set_index(KEY) for table in (against_first, steps)]
+    whole, parts = (
+        found["shift"].groupby([n for n in KEY if n not in ("reference", "treated")], dropna=False) for found in chosen
+    )
+    np.testing.assert_allclose(parts.sum(min_count=2), whole.last().where(whole.count() == 2), atol=1e-12)
+
+
+def test_a_model_has_the_surveys_rows_under_adjacent_contrasts(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["attributes"]["education"]["contrasts"] = "adjacent"
+    study = Study.from_dict(raw)
+    survey = effects_of(study, respondents)
+    counts = count(read_survey(study, respondents))
+    cells = distributions_table(
+        [grid_from_counts(counts, study, ("NA", "NO"), subset) for subset in subsets(study)], study, ("NA", "NO")
+    )
+    grids = [grid_from_table(cells, study, ("NA", "NO"), subset) for subset in subsets(study)]
+    model = model_effects(grids, study, ("NA", "NO"))
+    pd.testing.assert_frame_equal(model[KEY], survey[KEY])
+    np.testing.assert_allclose(model["shift"], survey["shift"], atol=1e-12)
+
+
 def test_model_effects_are_exact_and_always_identified(raw: dict[str, Any]) -> None:
     raw["graph"] = {"edges": [["gender", "education"]]}
     raw["effects"]["granularity"] = [1]
@@ -218,8 +277,8 @@ def test_model_effects_are_exact_and_always_identified(raw: dict[str, Any]) -> N
     assert (row["conf_low"], row["conf_high"], row["std_error"]) == (row["shift"], row["shift"], 0)
     assert (row["estimator"], row["estimand"]) == ("model", "total")
     assert row["supported"]
-    assert pd.isna(row[["n_reference", "n_treated", "p_value", "q_value"]]).all()
-    assert row["p_treated"] == p["female"]
+    assert pd.isna(row[["n_reference", "n_treated", "p_value", "q_value", *BOUNDS, *TESTS]]).all()
+    assert row["p_treated"].tolist() == p["female"]
     assert not table.loc["vote", "supported"]  # the model was not asked
     # the survey's education contrast is confounded by gender; editing the persona's education is not
     edited = model_effects([grid_from_table(pd.DataFrame(rows), study, ("NO",), ("education",))], study, ("NO",))

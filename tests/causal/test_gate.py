@@ -34,7 +34,9 @@ def study(**sections: Any) -> Study:
             "survey": {"source": "x.csv", "country": "c"},
             "attributes": {"sex": attribute(2), "edu": attribute(2)},
             "covariates": {"age": {}},
-            "questions": {name: {"text": "?", "options": {i: f"o{i}" for i in range(4)}} for name in ("q1", "q2", "q3")},
+            "questions": {
+                name: {"text": "?", "options": {i: f"o{i}" for i in range(4)}} for name in ("q1", "q2", "q3")
+            },
             "graph": {"edges": [["age", "edu"]]},
             "effects": {"granularity": "all"},
         }

@@ -8,8 +8,9 @@ import pandas as pd
 import pyreadstat
 import pytest
 
+from causal.errors import InputError
 from causal.ignorability import declared_missing_check
-from causal.labelled import read_labelled
+from causal.labelled import first_value, read_codebook, read_labelled
 from causal.study import Study
 from causal.survey import Survey, read_survey
 
@@ -60,25 +61,27 @@ def test_user_missing_codes_are_missing_and_counted(one_question: Any, sav: Path
     survey = read(one_question, sav)
     assert survey.answers.ravel().tolist() == [0, -1, -1, -1, 2, -1]
     assert survey.levels.ravel().tolist() == [0, 1, 1, 0, -1, -1]
-    assert survey.declared_missing == {"q": 3, "a": 1}
+    assert survey.declared_missing == {"q": {"-1": 1, "-2": 1, "99": 1}, "a": {"9": 1}}
+    assert survey.missing_answers == {"q": {"-1": 1, "-2": 1, "99": 1, "": 1}}
 
 
 def test_a_user_missing_code_that_the_study_lists_is_an_answer(one_question: Any, sav: Path) -> None:
     survey = read(one_question, sav, {1: "no", 3: "yes", -1: "Don't know"})
     assert survey.answers.ravel().tolist() == [0, 2, -1, -1, 1, -1]
-    assert survey.declared_missing == {"q": 2, "a": 1}
+    assert survey.declared_missing == {"q": {"-2": 1, "99": 1}, "a": {"9": 1}}
+    assert survey.missing_answers == {"q": {"-2": 1, "99": 1, "": 1}}
 
 
 def test_the_checks_say_how_many_the_file_declared_missing(one_question: Any, sav: Path) -> None:
     (check,) = declared_missing_check(read(one_question, sav))
     assert (check.statistic, check.verdict) == (4, "pass")
-    assert "q (3), a (1)" in check.meaning
+    assert "q (-1: 1, -2: 1, 99: 1); a (9: 1)" in check.meaning
 
 
 def test_stata_extended_missing_values_are_missing_and_counted(one_question: Any, dta: Path) -> None:
     survey = read(one_question, dta)
     assert survey.answers.ravel().tolist() == [0, -1, -1, 2]
-    assert survey.declared_missing == {"q": 2}
+    assert survey.declared_missing == {"q": {".a": 1, ".z": 1}}
 
 
 def test_a_stata_missing_value_can_be_an_option(one_question: Any, dta: Path) -> None:
@@ -115,3 +118,30 @@ def test_encoding_of_an_spss_file_can_be_given(tmp_path: Path) -> None:
     assert content.count(b"UTF-8") == 1
     path.write_bytes(content.replace(b"caf\xc3\xa9", b"caf\xe9 ").replace(b"UTF-8", b"ASCII"))
     assert read_labelled(path, None, "latin-1").frame["t"].tolist() == ["caf\u00e9"]
+
+
+def test_the_codebook_has_what_the_whole_file_has_but_rows(sav: Path) -> None:
+    book, whole = read_codebook(sav), read_labelled(sav, None)
+    assert list(book.frame.columns) == list(whole.frame.columns)
+    assert len(book.frame) == 0
+    assert (book.wording, book.labels, book.ranges) == (whole.wording, whole.labels, whole.ranges)
+    assert [book.declares_missing("q", code) for code in (-3.0, 99.0, 3.0)] == [True, True, False]
+
+
+def test_statas_codebook_knows_the_missing_codes_that_have_a_label(dta: Path) -> None:
+    book = read_codebook(dta)
+    assert book.labels["q"][".a"] == "Don't know"
+    assert book.declares_missing("q", ".a")
+    assert not book.declares_missing("q", 1)
+
+
+def test_the_first_value_of_a_column_is_read_alone(sav: Path, dta: Path) -> None:
+    assert first_value(sav, "q") == 1
+    assert first_value(dta, "a") == 0
+
+
+def test_a_codebook_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.sav"
+    path.write_bytes(b"$FL2 cut off")
+    with pytest.raises(InputError, match="no readable SPSS file"):
+        read_codebook(path)

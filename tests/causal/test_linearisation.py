@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,10 @@ from causal.counts import count
 from causal.design import nest
 from causal.distributions import distributions_table
 from causal.effects import survey_effects
+from causal.estimators.cell import Cells
 from causal.grid import Grid, grid_from_counts, scores, subsets
+from causal.linearisation import quadratic
+from causal.sections import Attribute
 from causal.study import Study
 from causal.survey import Survey, read_survey
 
@@ -100,12 +106,96 @@ def test_every_mean_and_its_standard_error_equal_rs(survey: Survey, grids: list[
                 continue
             p, v = grid.p[place], grid.v[place]
             score = scores(survey.study)[place[-1]]
-            variance = grid.design.mean[place] if grid.design else (v * (score - p @ score) ** 2).sum()
+            variance = (
+                quadratic(grid.design.covariance[place], score) if grid.design else (v * (score - p @ score) ** 2).sum()
+            )
             levels: dict[str, Any] = dict.fromkeys(LEVELS)
             levels |= {name: LEVELS[name][i] for name, i in zip(grid.attributes, place[1:-1], strict=True)}
             key = {"country": survey.countries[place[0]], "question": list(QUESTIONS)[place[-1]]}
             rows.append(key | levels | {"estimate": p @ score, "std_error": np.sqrt(variance)})
     assert_agree(pd.DataFrame(rows), in_r[in_r["what"] == "mean"], ["country", "question", *LEVELS])
+
+
+@pytest.fixture(scope="module")
+def matrices_in_r(variant: str) -> pd.DataFrame:
+    found = pd.read_csv(FIXTURES / "covariance_r.csv", keep_default_na=False, na_values=[""])
+    return found[found["variant"] == variant].drop(columns="variant")
+
+
+def every_pair(attribute: Attribute) -> tuple[tuple[int, int], ...]:
+    return tuple(combinations(range(len(attribute.levels)), 2))
+
+
+@pytest.fixture(scope="module")
+def paired(survey: Survey) -> list[Grid]:
+    """The grids of covariance_r.csv, with the covariance of every two levels of an attribute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Attribute, "pairs", property(every_pair))
+        counts, asked = count(survey), (("education",), tuple(LEVELS))
+        return [grid_from_counts(counts, survey.study, survey.countries, subset) for subset in asked]
+
+
+def matrix_rows(values: np.ndarray, key: dict[str, Any]) -> list[dict[str, Any]]:
+    pairs = combinations_with_replacement(range(len(values)), 2)
+    return [key | {"first": k + 1, "second": m + 1, "ours": values[k, m]} for k, m in pairs]
+
+
+def trust_cells(grid: Grid, survey: Survey) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+    """Every answered cell of the question trust: its place on the grid and its names in R's table."""
+    for place in np.ndindex(grid.n.shape[:-1]):
+        levels: dict[str, Any] = dict.fromkeys(LEVELS)
+        levels |= {name: LEVELS[name][i] for name, i in zip(grid.attributes, place[1:], strict=True)}
+        if grid.n[(*place, 0)]:
+            yield (*place, 0), {"country": survey.countries[place[0]], "question": "trust", **levels}
+
+
+def test_covariances_of_a_cells_shares_equal_rs(
+    survey: Survey, paired: list[Grid], matrices_in_r: pd.DataFrame
+) -> None:
+    rows = []
+    for grid in paired:
+        for place, key in trust_cells(grid, survey):
+            one = Cells(grid.p[place][None], grid.v[place][None], grid.n[place][None], grid.n_eff[place][None])
+            found = one.covariance[0] if grid.design is None else grid.design.covariance[place]
+            rows += matrix_rows(found, key)
+    both = pd.DataFrame(rows).merge(matrices_in_r[matrices_in_r["what"] == "own"], how="outer")
+    assert len(both) == len(rows)
+    np.testing.assert_allclose(both["ours"], both["value"], rtol=0, atol=1e-13)
+
+
+def test_covariances_of_two_levels_shares_equal_rs(
+    survey: Survey, paired: list[Grid], matrices_in_r: pd.DataFrame
+) -> None:
+    """Reference and treated level, and steps between adjacent ones."""
+    theirs = matrices_in_r[matrices_in_r["what"] == "crossed"]
+    if survey.design is None:  # nobody is in two cells
+        np.testing.assert_allclose(theirs["value"], 0, atol=1e-16)
+        return
+    rows = []
+    for grid in paired:
+        assert grid.design is not None
+        for axis, name in enumerate(grid.attributes, start=1):
+            shape = (*grid.n.shape[:axis], *grid.n.shape[axis + 1 :])
+            for i, (base, treated) in enumerate(every_pair(survey.study.attributes[name])):
+                found = grid.design.crossed[name][i].reshape(*shape, 4, 4)
+                for place, key in trust_cells(grid, survey):
+                    values = found[(*place[:axis], *place[axis + 1 :])]
+                    if place[axis] == treated and not np.isnan(values).any():
+                        rows += matrix_rows(values, key | {"attribute": name, "base": LEVELS[name][base]})
+    both = pd.DataFrame(rows).merge(theirs, how="outer")
+    assert len(both) == len(rows)
+    np.testing.assert_allclose(both["ours"], both["value"], rtol=0, atol=1e-13)
+
+
+def test_design_effects_equal_rs(survey: Survey, grids: list[Grid], matrices_in_r: pd.DataFrame) -> None:
+    table = distributions_table(grids, survey.study, survey.countries)
+    cells = table[table["option"] == 1]
+    theirs = matrices_in_r[matrices_in_r["what"] == "deff"]
+    both = theirs.merge(cells, how="left", on=["country", "question", *LEVELS])
+    assert both["n"].notna().all()
+    one_answer = both["value"].isna()  # 0 / 0
+    assert both.loc[one_answer, "deff"].isna().all()
+    np.testing.assert_allclose(both.loc[~one_answer, "deff"], both.loc[~one_answer, "value"], rtol=1e-10)
 
 
 def test_fixture_has_what_it_is_for(in_r: pd.DataFrame) -> None:
@@ -142,11 +232,57 @@ def test_variance_and_covariance_by_hand(one_question: Any) -> None:
     high = 2 * 2 * 0.125**2 + 1.5 * (0.25**2 - 0.25**2 / 3)
     # deviations: stratum 1: (-.04, .04) and (.125, -.125); stratum 2: the product of sums is -.16 * .25
     shared = 2 * (-2 * 0.04 * 0.125) + 1.5 * (-0.08 * 0.25 + 0.16 * 0.25 / 3)
-    np.testing.assert_allclose(design.mean[0, :, 0], [low, high], rtol=1e-12)
-    np.testing.assert_allclose(design.option[0, :, 0], [[low, low], [high, high]], rtol=1e-12)
-    np.testing.assert_allclose(design.covariance["a"][0, :, 0], [low, shared], rtol=1e-12)
+    two = np.array([[1, -1], [-1, 1]])  # the first of two shares moves as the second does, the other way
+    np.testing.assert_allclose(design.covariance[0, :, 0], [low * two, high * two], rtol=1e-12)
+    np.testing.assert_allclose(design.crossed["a"][0][0, 0], shared * two, rtol=1e-12)
     assert design.df[0, :, 0].tolist() == [3, 1]  # 4 and 2 PSUs with an answer, 5 PSUs less 2 strata in all
     assert design.df_limit[0, :, 0].tolist() == [3, 3]
+
+
+def directly(people: pd.DataFrame, levels: tuple[str, str]) -> tuple[float, float]:
+    """Shift and variance of one contrast in one country, as R has it: one linearised value per respondent."""
+    kept = people["q"].notna()
+    linear = np.zeros(len(people))
+    shift = 0.0
+    for sign, level in zip((-1, 1), levels, strict=True):
+        cell = kept & (people["a"] == level)
+        w = people["w"].where(cell, 0)
+        mean = (w * people["q"].fillna(0)).sum() / w.sum()
+        shift += sign * mean
+        linear += sign * w * (people["q"].fillna(0) - mean) / w.sum()
+    variance = 0.0
+    for _, stratum in people.assign(linear=linear).groupby("s"):
+        totals = stratum.groupby("c")["linear"].sum()
+        variance += len(totals) / (len(totals) - 1) * ((totals - totals.mean()) ** 2).sum()
+    return shift, variance
+
+
+@pytest.mark.parametrize("contrasts", ["reference", "adjacent"])
+def test_shifts_of_an_ordered_attribute_equal_the_direct_computation(contrasts: str) -> None:
+    rng = np.random.default_rng(7)
+    n = 300
+    people = pd.DataFrame({"s": rng.integers(0, 3, n), "c": rng.integers(0, 5, n), "w": rng.uniform(0.5, 3, n)})
+    people["a"] = rng.choice(["low", "middle", "high", "top"], n)
+    people["q"] = (rng.random(n) < 0.2 + 0.12 * people["c"]).where(rng.random(n) > 0.1).astype(float)
+    levels = {name: {"codes": [name], "persona": name} for name in ("low", "middle", "high", "top")}
+    study = Study.from_dict(
+        {
+            "name": "ordered",
+            "survey": {"source": "n.csv", "country": {"constant": "X"}, "weight": "w", "strata": "s", "psu": "c"},
+            "attributes": {"a": {"levels": levels, "contrasts": contrasts}},
+            "questions": {"q": {"text": "?", "options": {0: "no", 1: "yes"}}},
+        }
+    )
+    survey = read_survey(study, people)
+    grid = grid_from_counts(count(survey), study, survey.countries, ("a",))
+    table = survey_effects([grid], study, survey.countries)
+    names = list(levels)
+    before = names if contrasts == "adjacent" else ["low"] * 3
+    assert list(zip(table["reference"], table["treated"], strict=True)) == list(zip(before, names[1:], strict=False))
+    for _, row in table.iterrows():
+        shift, variance = directly(people, (row["reference"], row["treated"]))
+        assert row["shift"] == pytest.approx(shift, abs=1e-12)
+        assert row["std_error"] == pytest.approx(np.sqrt(variance), abs=1e-12)
 
 
 def test_lonely_psu_is_centred_at_the_mean_of_all_psus(one_question: Any) -> None:
@@ -154,15 +290,15 @@ def test_lonely_psu_is_centred_at_the_mean_of_all_psus(one_question: Any) -> Non
     design = one_cell_design(one_question, people).design
     assert design is not None
     # m = .5; the lonely PSU's sum is 2 * .5 / 4 = .25; the others' are equal, so stratum 2 adds nothing
-    assert design.mean[0, 0, 0] == pytest.approx(0.25**2)
+    assert design.covariance[0, 0, 0, 1, 1] == pytest.approx(0.25**2)
 
 
 def test_empty_cells_have_no_variance(one_question: Any) -> None:
     people = pd.DataFrame([(0, 2, 1, 1), (0, 1, 1, 2)], columns=["a", "q", "s", "c"])
     design = one_cell_design(one_question, people).design
     assert design is not None
-    for found in (design.mean, design.option, design.covariance["a"]):
-        assert np.isnan(found[0, 1]).all()
+    assert np.isnan(design.covariance[0, 1]).all()
+    assert np.isnan(design.crossed["a"][0]).all()
 
 
 def test_respondents_as_psus_equal_no_psus_at_all(one_question: Any) -> None:
@@ -175,12 +311,20 @@ def test_respondents_as_psus_equal_no_psus_at_all(one_question: Any) -> None:
         survey = read_survey(study, people)
         grids = [grid_from_counts(count(survey), study, survey.countries, subset) for subset in subsets(study)]
         tables.append(survey_effects(grids, study, survey.countries))
-    for name in ("std_error", "conf_low", "conf_high", "p_value"):
-        np.testing.assert_allclose(tables[1][name], tables[0][name], rtol=0, atol=1e-12, err_msg=name)
+    for name in ("std_error", "conf_low", "conf_high", "p_value", "wald_statistic", "wald_df", "wald_p_value"):
+        np.testing.assert_allclose(tables[1][name], tables[0][name], rtol=0, atol=1e-9, err_msg=name)
+    for name in ("effect_low", "effect_high", "cdf_low", "cdf_high"):
+        one, other = (np.stack(table[name].dropna().tolist()) for table in tables)
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-9, err_msg=name)
 
 
-def clustered_questions(rng: np.random.Generator, questions: int, psus: int, size: int) -> tuple[Survey, float]:
-    """Simulate independent questions on one sample: PSUs with an effect of their own, weights, small cells of b=1."""
+def clustered_questions(
+    rng: np.random.Generator, questions: int, psus: int, size: int, between: bool = False
+) -> tuple[Survey, float]:
+    """Simulate independent questions on one sample: PSUs with an effect of their own, weights, small cells of b=1.
+
+    Answers depend on a and not on b, which may be a property of PSUs.
+    """
     level = {"levels": {f"l{i}": {"codes": [i], "persona": f"p{i}"} for i in (0, 1)}}
     question = {"text": "?", "options": {k: f"o{k}" for k in range(4)}}
     study = Study.from_dict(
@@ -192,7 +336,8 @@ def clustered_questions(rng: np.random.Generator, questions: int, psus: int, siz
         }
     )
     psu = np.repeat(np.arange(psus), size)
-    a, b = rng.random(len(psu)) < 0.5, rng.random(len(psu)) < 0.25
+    a = rng.random(len(psu)) < 0.5
+    b = psu % 4 == 1 if between else rng.random(len(psu)) < 0.25
     shared = rng.normal(size=(psus, questions))[psu]
     latent = np.sqrt(0.15) * shared + np.sqrt(0.85) * rng.normal(size=shared.shape)
     p = np.array([[0.1, 0.2, 0.3, 0.4], [0.3, 0.3, 0.2, 0.2]])
@@ -216,3 +361,34 @@ def test_interval_keeps_its_coverage_under_clusters_and_weights(psus: int, size:
         normal.append((table["shift"] - truth).abs() <= 1.96 * table["std_error"])
     assert 0.93 < np.mean(covered) < 0.98
     assert np.mean(covered) > np.mean(normal)
+
+
+@pytest.mark.parametrize(("psus", "size"), [(16, 20), (30, 15), (60, 20)])
+@pytest.mark.parametrize("between", [False, True])
+def test_joint_test_keeps_its_size_under_clusters_and_weights(psus: int, size: int, between: bool) -> None:
+    rejected, naive = [], []
+    for seed in range(2):
+        survey, _ = clustered_questions(np.random.default_rng([seed, psus]), 400, psus, size, between)
+        grid = grid_from_counts(count(survey), survey.study, survey.countries, ("a", "b"))
+        table = survey_effects([grid], survey.study, survey.countries)
+        table = table[(table["attribute"] == "b") & table["supported"]]
+        rejected.append(table["wald_p_value"] < 0.05)
+        plain = replace(survey, design=None)
+        grid = grid_from_counts(count(plain), survey.study, survey.countries, ("a", "b"))
+        found = survey_effects([grid], survey.study, survey.countries)
+        naive.append(found.loc[found["attribute"] == "b", "wald_p_value"] < 0.05)
+    assert 0.005 < np.mean(rejected) < 0.065  # Monte Carlo error below .008
+    if between:
+        assert np.mean(naive) > 0.1
+
+
+def test_intervals_of_options_keep_their_coverage_under_clusters_and_weights() -> None:
+    survey, _ = clustered_questions(np.random.default_rng(5), 400, 30, 15)
+    grid = grid_from_counts(count(survey), survey.study, survey.countries, ("a", "b"))
+    table = survey_effects([grid], survey.study, survey.countries)
+    table = table[table["attribute"] == "a"]
+    effect = np.array([0.2, 0.1, -0.1, -0.2])
+    for kind, truth in (("effect", effect), ("cdf", effect.cumsum())):
+        low, high = (np.array(table[f"{kind}_{bound}"].tolist()) for bound in ("low", "high"))
+        inside = ((low <= truth + 1e-12) & (truth - 1e-12 <= high))[:, :3]
+        assert 0.93 < inside.mean() < 0.985

@@ -28,8 +28,8 @@ TOGETHER = np.array([[0.4, 0.1], [0.1, 0.4]])
 
 def population(joint: Any, predictor: Any, options: Sequence[int] = (2,), thresholds: Any = ((0.0,),), **more: Any):
     """One country; ``joint`` and ``predictor`` over attributes, confounder and engagement."""
-    joint, predictor = np.asarray(joint, float)[None], np.asarray(predictor, float)[None, None]
-    study = make_study(joint.ndim - 3, options, "all", False, False)
+    joint, predictor = np.asarray(joint, float)[None, ..., None], np.asarray(predictor, float)[None, None, ..., None]
+    study = make_study(joint.ndim - 4, options, "all", False, False)
     return Population(study, ("X",), joint, np.ones_like(joint), predictor, np.array(thresholds), **more)
 
 
@@ -72,6 +72,35 @@ def test_unobserved_confounder_biases_the_finest_shift_by_hand() -> None:
     assert row["shift_do"] == pytest.approx(0.25)
 
 
+def test_age_is_an_observed_confounder_by_hand() -> None:
+    # The same numbers with age in education's place: two ages, of which only the study's covariate tells.
+    gender, age = np.indices((2, 2))
+    joint = (TOGETHER[:, None, None, :] * np.ones((1, 2, 2, 1)) / 4)[None]
+    predictor = (LOG3 * (gender - age)[:, None, None, :] * np.ones((1, 2, 2, 1)))[None, None]
+    study = make_study(1, (2,), "all", False, False, True)
+    ages = np.array([20.0, 80.0])
+    made = observe(
+        Population(study, ("X",), joint, np.ones_like(joint), predictor, np.zeros((1, 1)), ages=ages),
+        5000,
+        np.random.default_rng(0),
+    )
+    assert made.effects["shift"].tolist() == pytest.approx([0.10])
+    assert made.effects["shift_do"].tolist() == pytest.approx([0.25])
+    shares = pd.crosstab(made.data["gender"], made.data["age"], normalize=True)
+    np.testing.assert_allclose(shares, TOGETHER, atol=0.03)
+    assert shares.columns.tolist() == [20, 80]
+
+
+def test_age_goes_with_the_first_attribute_as_asked() -> None:
+    made = simulate(10, countries=1, attributes=2, correlation=0.0, age=0.7, seed=2)
+    by_age = made.population.joint[0].sum(axis=(1, 2, 3))
+    slope = np.diff(np.log(by_age[1] / by_age[0]))
+    np.testing.assert_allclose(slope, 0.7 / made.population.ages.std())
+    assert made.study.covariates.keys() == {"age"}
+    assert made.data["age"].between(18, 89).all()
+    assert "age" not in simulate(10).data
+
+
 def test_thresholds_give_the_answer_distribution() -> None:
     even = np.full((2, 2, 2), 1 / 8)
     cuts = [[logit(0.2), logit(0.7)]]
@@ -105,7 +134,7 @@ def test_truth_follows_the_contract_row_for_row(options: dict[str, Any]) -> None
 
 
 def test_attributes_are_correlated_as_asked() -> None:
-    joint = simulate(10, attributes=2, correlation=0.7).population.joint.sum(axis=(-2, -1))
+    joint = simulate(10, attributes=2, correlation=0.7).population.joint.sum(axis=(-3, -2, -1))
     ratio = np.log(joint[:, 1, 1] * joint[:, 0, 0] / (joint[:, 1, 0] * joint[:, 0, 1]))
     np.testing.assert_allclose(ratio, 0.7)
 

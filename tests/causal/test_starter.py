@@ -164,6 +164,46 @@ def test_nothing_to_choose_from_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert "questions: {}  # FILL-IN" in out
 
 
+def test_numbers_are_offered_as_ranges_with_the_files_own_thirds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    age = rng.choice([*np.arange(18.0, 91), -1, *[998] * 30], 2000)
+    frame = people().iloc[rng.integers(0, 200, 2000)].reset_index(drop=True)
+    frame = frame.assign(age=age, income=rng.lognormal(8, 1, 2000).round(2))
+    path = tmp_path / "s.sav"
+    labels = LABELS | {"age": {-1: "Refused", 998: "Don't know"}}
+    pyreadstat.write_sav(frame, path, variable_value_labels=labels)
+    assert main(["--inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "\n#  life:" not in text  # a question, no demographic
+    assert "\n#  idno:" not in text
+    begin = text.index("\n#  age:")
+    end = text.index("\nquestions:")
+    used = text[:begin] + text[begin:end].replace("\n#", "\n") + text[end:]
+    (tmp_path / "study.yaml").write_text(used, encoding="utf-8")
+    attributes = Study.load(tmp_path / "study.yaml").attributes
+    assert set(attributes["age"].missing) == {-1, 998}
+    for name, held in (("age", age[(age > 0) & (age < 998)]), ("income", frame["income"])):
+        shares = [
+            np.mean((held >= low) & (held < high))
+            for low, high in (level.bounds for level in attributes[name].levels.values())
+        ]
+        np.testing.assert_allclose(shares, 1 / 3, atol=0.02)
+    assert main([str(tmp_path / "study.yaml"), "--dry-run"]) == 0
+
+
+def test_numbers_are_offered_where_nothing_else_can_be_an_attribute(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.DataFrame({"score": range(1, 10), "name": list("abcdefghi")}).to_csv(tmp_path / "s.csv", index=False)
+    assert main(["--inspect", str(tmp_path / "s.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "numbers from 1 to 9, cut into thirds by 4 and 7" in out
+    assert "range: [4, 7]" in out
+    assert "#  name:" not in out
+
+
 def test_inspect_takes_no_study_and_one_of_them_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["study.yaml", "--inspect", "s.csv"]):
         with pytest.raises(SystemExit) as caught:

@@ -269,3 +269,52 @@ def test_leading_zeros_get_a_hint(study: Study, respondents: pd.DataFrame) -> No
     frame = respondents.assign(sex=respondents["sex"].replace("M", "01"))
     with pytest.raises(InputError, match="put codes with leading zeros in quotes"):
         read_survey(Study.from_dict(raw), frame)
+
+
+def test_an_option_is_kept_though_its_code_is_missing_everywhere(raw: dict[str, Any], tmp_path: Path) -> None:
+    """The design's example study has -1 both as an option and under survey.missing."""
+    raw["survey"]["missing"] = [-1, -2, "M"]
+    raw["questions"]["vote"]["options"] = {-1: "too much", 0: "about right", 1: "too little"}
+    text = HEADER + "".join(f"NO,M,uni,city,{code},{code},1\n" for code in (-1, 0, 1, -2))
+    raw["questions"]["trust"] = {"column": "v", "text": "again", "options": {0: "about right", 1: "too little"}}
+    survey = read_csv_text(raw, tmp_path, text)
+    assert survey.answers.tolist() == [[-1, 0], [0, 1], [1, 2], [-1, -1]]
+    assert survey.levels[:, 0].tolist() == [0, 0, 0, 0]
+    assert survey.missing_answers == {"trust": {"-1": 1, "-2": 1}, "vote": {"-2": 1}}
+
+
+def test_missing_answers_are_counted_by_question_and_code(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw["questions"]["vote"]["missing"] = ["refused"]
+    rows = ["NO,M,uni,city,dk,refused,1", "NO,M,uni,city,dk,no,1", "NO,M,uni,city,,no,1", "dk,M,uni,city,dk,no,1"]
+    survey = read_csv_text(raw, tmp_path, HEADER + ROW + "\n".join(rows) + "\n")
+    assert survey.missing_answers == {"trust": {"dk": 2, "": 1}, "vote": {"refused": 1}}  # the last has no country
+
+
+def test_ids_that_stand_twice_in_a_country_are_refused(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["survey"]["id"] = "person"
+    respondents["nation"] = ["NA"] * 200 + ["NO"] * 200
+    respondents["person"] = [*range(200)] * 2  # one in each country
+    assert read_survey(Study.from_dict(raw), respondents).respondents == 400
+    respondents["person"] = [7, "7", 7.0, *range(100, 297), *[1, 1], *range(2, 200)]
+    with pytest.raises(InputError) as caught:
+        read_survey(Study.from_dict(raw), respondents)
+    message = str(caught.value)
+    assert "survey.id (column person): 2 ids stand more than once in a country: 7 (3 rows), 1 (2 rows);" in message
+
+
+@pytest.mark.parametrize("nothing", [None, "", np.nan])
+def test_respondents_without_an_id_are_refused(raw: dict[str, Any], respondents: pd.DataFrame, nothing: object) -> None:
+    raw["survey"] |= {"id": "person", "missing": ["dk", 3]}
+    respondents["nation"] = "NO"
+    respondents["person"] = [0, nothing, *range(2, 400)]  # 3 is an id all the same
+    with pytest.raises(InputError, match=r"1 of 400 respondents have no id \(the first is row 2\)"):
+        read_survey(Study.from_dict(raw), respondents)
+    respondents.loc[1, "nation"] = None
+    assert read_survey(Study.from_dict(raw), respondents).without_country == 1
+
+
+def test_many_double_ids_are_counted_and_the_first_named(raw: dict[str, Any], respondents: pd.DataFrame) -> None:
+    raw["survey"] |= {"id": "person", "country": {"constant": "X"}}
+    respondents["person"] = np.arange(400) // 2
+    with pytest.raises(InputError, match=r"200 ids stand more than once.*: 0 \(2 rows\), .*4 \(2 rows\) \.\.\.;"):
+        read_survey(Study.from_dict(raw), respondents)

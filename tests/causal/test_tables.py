@@ -47,8 +47,8 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert len(found) == len(expected)
     for name in expected.columns:
         for a, b in zip(found[name], expected[name], strict=True):
-            if isinstance(b, list):
-                assert list(a) == b
+            if isinstance(b, list | np.ndarray):
+                assert list(a) == list(b)
             else:
                 assert (pd.isna(a) and pd.isna(b)) or a == b, name
 
@@ -176,11 +176,15 @@ def effect_rows() -> pd.DataFrame:
         | {"n_eff_reference": 10.0, "n_eff_treated": 12.0, "supported": True, "shift": 0.5, "std_error": 0.1}
         | {"conf_low": 0.3, "conf_high": 0.7, "p_value": 0.01, "q_value": 0.02}
         | {"p_reference": [0.5, 0.5, 0.0], "p_treated": [0.0, 0.5, 0.5]}
+        | {"effect_low": [-0.7, -0.2, 0.3], "effect_high": [-0.3, 0.2, 0.7]}
+        | {"cdf_low": [-0.7, -0.7, 0.0], "cdf_high": [-0.3, -0.3, 0.0]}
+        | {"wald_statistic": 9.0, "wald_df": 2.0, "wald_p_value": 0.01, "family_q_value": 0.02}
         for held in ("x", "y", "z")
     ]
     return pd.DataFrame(rows).astype({"n_reference": "Int64", "n_treated": "Int64"})
 
 
+BOUNDS = "low and effect_high must be as long as p_reference"
 DISAGREE = "shift must follow from p_reference and p_treated"
 
 
@@ -204,6 +208,18 @@ DISAGREE = "shift must follow from p_reference and p_treated"
         (at("p_treated", 1, [0.1, 0.3, 0.6, 0.0]), f"row 1 (1 in all): {DISAGREE}"),
         (at("p_treated", 1, [-0.25, 1.0, 0.25]), f"row 1 (1 in all): {DISAGREE}"),
         (at("p_treated", 1, [1.0]), f"row 1 (1 in all): {DISAGREE}"),
+        (at("wald_p_value", 1, 1.5), "row 1 (1 in all): wald_p_value must lie in [0, 1]"),
+        (at("family_q_value", 1, -0.1), "row 1 (1 in all): family_q_value must lie in [0, 1]"),
+        (at("wald_statistic", 1, -1.0), "row 1 (1 in all): wald_statistic must be 0 or more"),
+        (at("wald_df", 1, -1.0), "row 1 (1 in all): wald_df must be 0 or more"),
+        (at("effect_low", 1, [-0.7, 0.1, 0.3]), f"row 1 (1 in all): effect_{BOUNDS}"),
+        (at("effect_high", 1, [-0.3, 0.2, 0.4]), f"row 1 (1 in all): effect_{BOUNDS}"),
+        (at("effect_high", 1, [-0.3, 0.2, 1.1]), f"row 1 (1 in all): effect_{BOUNDS}"),
+        (at("effect_high", 1, [-0.3, 0.2, np.nan]), f"row 1 (1 in all): effect_{BOUNDS}"),
+        (at("effect_low", 1, [-0.7, -0.2]), f"row 1 (1 in all): effect_{BOUNDS}"),
+        (at("effect_high", 2, None), f"row 2 (1 in all): effect_{BOUNDS}"),
+        (at("cdf_low", 1, [-0.4, -0.7, 0.0]), f"row 1 (1 in all): cdf_{BOUNDS.replace('effect', 'cdf')}"),
+        (at("cdf_high", 1, [-0.3, -0.3, 0.1]), f"row 1 (1 in all): cdf_{BOUNDS.replace('effect', 'cdf')}"),
         (lambda table: table.drop(columns=["shift", "a"]), "column a, shift is missing"),
     ],
 )

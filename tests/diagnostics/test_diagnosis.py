@@ -15,6 +15,7 @@ from causal.tables import read_distributions, read_effects
 from diagnostics.classify import CLASSES
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, diagnose
 from diagnostics.inputs import load_inputs
+from diagnostics.report import main
 from diagnostics.scores import scores
 
 KEY = ["country", "question", "gender", "home"]
@@ -106,3 +107,28 @@ def test_unsupported_cells_and_toggles_stay_out(tmp_path: Path, toy: SimpleNames
     assert len(found.models) == survey["supported"].sum()
     enough = counts[(counts["n"] >= 10) & (counts["option"] == 1)]
     assert (found.cells["label"] == "base").sum() == len(enough) < (counts["option"] == 1).sum()
+
+
+def test_adjacent_steps_and_ranges_are_diagnosed_row_for_row(tmp_path: Path, toy: SimpleNamespace) -> None:
+    raw = toy.raw()
+    raw["attributes"]["age"] = {
+        "contrasts": "adjacent",
+        "levels": {
+            "young": {"range": [None, 35], "persona": "under 35"},
+            "middle": {"range": [35, 60], "persona": "35 to 59"},
+            "old": {"range": [60, None], "persona": "60 or more"},
+        },
+    }
+    study, data = Study.from_dict(raw), toy.answers()
+    run = toy.make_run(tmp_path / "run", study, data.assign(age=np.random.default_rng(1).integers(18, 90, len(data))))
+    toy.add_label(run, study, "base", toy.shrunk)
+    assert Study.load(run.study_path).attributes == study.attributes
+    survey, rows = read_effects(run.survey_effects), diagnose(load_inputs(str(run.path))).models
+    kept = survey[survey["supported"]].reset_index(drop=True)
+    steps = kept[kept["attribute"] == "age"]
+    assert set(zip(steps["reference"], steps["treated"], strict=True)) == {("young", "middle"), ("middle", "old")}
+    names = ["question", "attribute", "reference", "treated", "gender", "home", "age"]
+    pd.testing.assert_frame_equal(rows[names], kept[names])
+    np.testing.assert_allclose(rows["delta_m"], 0.1 * kept["shift"], atol=1e-12)  # a tenth of the way from uniform
+    assert main([str(run.path), "--quiet"]) == 0
+    assert "Of age, each level is compared with the one before it" in (run.path / "report.html").read_text()

@@ -9,8 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from scipy.stats import t as t_quantile
+from statsmodels.stats import proportion  # not in a test: its import would count against hypothesis' deadline
 
-from causal.estimators.cell import CellDesign, Cells, Contrast, contrast
+from causal.estimators.cell import CellDesign, Cells, contrast
+from causal.estimators.result import Estimates
 
 Z = norm.ppf(0.975)
 
@@ -25,16 +27,25 @@ def cells(counts: np.ndarray | list[int] | list[list[int]]) -> Cells:
 
 def compare(
     reference: Cells, treated: Cells, confidence: float = 0.95, covariance: np.ndarray | float = 0.0
-) -> Contrast:
+) -> Estimates:
     rows, options = reference.p.shape
     score = np.broadcast_to(np.arange(options) / (options - 1), (rows, options))
-    return contrast(reference, treated, score, np.full(rows, options), confidence, covariance)
+    crossed = np.stack([matrix(options, value) for value in np.broadcast_to(covariance, rows)])
+    given = crossed if np.any(covariance) or reference.design else None
+    return contrast(reference, treated, score, np.full(rows, options), confidence, given)
+
+
+def matrix(options: int, variance: float) -> np.ndarray:
+    """A covariance of shares in which the mean score has the given variance."""
+    score = np.arange(options) / (options - 1)
+    even = np.eye(options) / options - 1 / options**2
+    return variance / (score @ even @ score) * even
 
 
 def designed(counts: list[int], variance: float, df: float = np.inf, df_limit: float = np.inf) -> Cells:
     """A cell of the given answers and design-based variance."""
     plain = cells(counts)
-    return replace(plain, design=CellDesign(np.array([variance]), np.array([df]), np.array([df_limit])))
+    return replace(plain, design=CellDesign(matrix(len(counts), variance)[None], np.array([df]), np.array([df_limit])))
 
 
 @pytest.mark.parametrize(
@@ -62,8 +73,6 @@ def test_two_options_give_newcombes_hybrid_score_interval(
 
 @given(st.integers(1, 200), st.integers(1, 200), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.8, 0.95, 0.99]))
 def test_two_options_equal_statsmodels_newcombe(m: int, n: int, a: float, b: float, confidence: float) -> None:
-    from statsmodels.stats import proportion
-
     x, y = round(a * m), round(b * n)
     found = compare(cells([n - y, y]), cells([m - x, x]), confidence)
     (l1, u1), (l2, u2) = (
@@ -294,3 +303,107 @@ def test_weights_that_go_with_the_answers_widen_beyond_kish() -> None:
     assert variance > (share * (np.array([0, 0.5, 1]) - 0.5) ** 2).sum() / kish
     assert compare(found, found).std_error[0] == pytest.approx(np.sqrt(2 * variance))
     assert compare(found, found).conf_high[0] > compare(plain, plain).conf_high[0]
+
+
+def newcombe(x: int, m: int, y: int, n: int, confidence: float) -> tuple[float, float]:
+    """Statsmodels' interval of x/m - y/n."""
+    low, high = proportion.confint_proportions_2indep(
+        x, m, y, n, method="newcomb", compare="diff", alpha=1 - confidence
+    )
+    return float(low), float(high)
+
+
+@given(COUNTS, st.sampled_from([0.8, 0.95, 0.99]))
+def test_intervals_of_options_and_cumulative_shares_equal_statsmodels_newcombe(
+    pair: tuple[list[int], list[int]], confidence: float
+) -> None:
+    reference, treated = (np.array(counts) for counts in pair)
+    assume(reference.sum() and treated.sum())
+    found = compare(cells(reference), cells(treated), confidence)
+    n, m = reference.sum(), treated.sum()
+    for k in range(len(reference)):
+        expected = newcombe(treated[k], m, reference[k], n, confidence)
+        assert (found.effect_low[0, k], found.effect_high[0, k]) == pytest.approx(expected, abs=1e-9)
+    for k in range(len(reference) - 1):
+        expected = newcombe(treated[: k + 1].sum(), m, reference[: k + 1].sum(), n, confidence)
+        assert (found.cdf_low[0, k], found.cdf_high[0, k]) == pytest.approx(expected, abs=1e-9)
+    assert found.cdf_low[0, -1] == found.cdf_high[0, -1] == 0
+
+
+def test_intervals_end_at_a_questions_own_options() -> None:
+    reference, treated = cells([2, 3, 4, 0, 0]), cells([4, 3, 2, 0, 0])
+    padded = contrast(reference, treated, np.array([[0, 0.5, 1, 0, 0]]), np.array([3]), 0.95)
+    plain = compare(cells([2, 3, 4]), cells([4, 3, 2]))
+    for name in ("effect_low", "effect_high", "cdf_low", "cdf_high"):
+        assert getattr(padded, name)[0].tolist() == pytest.approx([*getattr(plain, name)[0], 0, 0], abs=1e-14), name
+
+
+def recoded(found: Cells, chosen: list[int]) -> Cells:
+    """The same cells where the question is whether the answer is one of these."""
+    inside = np.isin(np.arange(found.p.shape[1]), chosen)
+    p, v = (np.stack([x[:, ~inside].sum(axis=1), x[:, inside].sum(axis=1)], axis=1) for x in (found.p, found.v))
+    design = found.design
+    if design is not None:
+        to = np.stack([~inside, inside]).astype(float)
+        design = replace(design, covariance=to @ design.covariance @ to.T)
+    return Cells(p, v, found.n, found.n_eff, design)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_an_options_interval_is_the_shifts_of_choosing_it_or_not(clustered: bool) -> None:
+    rng = np.random.default_rng(3)
+    ends, k = [], 4
+    for n in (17, 60):
+        answers, w = rng.integers(0, k, n), rng.lognormal(0, 0.8, n)
+        share = (w / w.sum())[:, None] * (answers[:, None] == np.arange(k))
+        n_eff = np.array([w.sum() ** 2 / (w**2).sum()])
+        found = Cells(share.sum(axis=0)[None], (share**2).sum(axis=0)[None], np.array([float(n)]), n_eff)
+        root = rng.normal(size=(k, 6))
+        shaped = (root - root.mean(axis=0)) @ (root - root.mean(axis=0)).T
+        larger = found.covariance[0] + 0.02 * shaped / np.trace(shaped)
+        design = CellDesign(larger[None], np.array([MANY]), np.array([MANY]))
+        ends.append(replace(found, design=design) if clustered else found)
+    shared = 0.3 * (ends[0].covariance + ends[1].covariance) / 2
+    score = np.linspace(0, 1, k)[None]
+    options = np.array([k])
+    found = contrast(ends[0], ends[1], score, options, 0.9, shared if clustered else None)
+    for name, groups in (("effect", [[i] for i in range(k)]), ("cdf", [list(range(i + 1)) for i in range(k - 1)])):
+        for i, chosen in enumerate(groups):
+            to = np.isin(np.arange(k), chosen).astype(float)
+            part = to @ shared[0] @ to * np.array([[1, -1], [-1, 1]])
+            pair = (recoded(end, chosen) for end in ends)
+            alone = contrast(*pair, np.array([[0.0, 1.0]]), np.array([2]), 0.9, part[None] if clustered else None)
+            bounds = getattr(found, f"{name}_low")[0, i], getattr(found, f"{name}_high")[0, i]
+            assert bounds == pytest.approx((alone.conf_low[0], alone.conf_high[0]), abs=1e-9)
+
+
+def test_few_clusters_widen_every_interval_alike() -> None:
+    plain = 0.25 / 4000
+    found = compare(designed([2000, 2000], plain, 4, MANY), designed([2000, 2000], plain, 4, MANY))
+    assert found.effect_high[0].tolist() == pytest.approx([found.conf_high[0]] * 2)
+    assert found.cdf_high[0].tolist() == pytest.approx([found.conf_high[0], 0])
+
+
+def option_coverage(options: int, sizes: tuple[int, int], draws: int = 1000) -> np.ndarray:
+    """Coverage of the intervals of options and cumulative shares, shape (pairs of shapes, 2 * options - 1)."""
+    rng = np.random.default_rng([options, *sizes, 7])
+    rates = []
+    for r, t in itertools.product(shapes(options).values(), repeat=2):
+        reference, treated = cells(rng.multinomial(sizes[0], r, draws)), cells(rng.multinomial(sizes[1], t, draws))
+        found, effect = compare(reference, treated), t - r
+        low, high = (
+            np.hstack([x, y[:, :-1]])
+            for x, y in ((found.effect_low, found.cdf_low), (found.effect_high, found.cdf_high))
+        )
+        truth = np.r_[effect, effect.cumsum()[:-1]]
+        rates.append(((low <= truth + 1e-12) & (truth - 1e-12 <= high)).mean(axis=0))
+    return np.array(rates)
+
+
+@pytest.mark.parametrize("options", [3, 5, 10])
+@pytest.mark.parametrize("sizes", [(10, 10), (10, 60), (30, 30), (1000, 1000)])
+def test_intervals_of_options_and_cumulative_shares_keep_their_coverage(options: int, sizes: tuple[int, int]) -> None:
+    rates = option_coverage(options, sizes)
+    assert rates.mean() > 0.945
+    assert rates.mean(axis=1).min() > 0.93  # the worst pair of shapes, over its options
+    assert rates.min() > 0.86  # Newcombe's own worst: a share that goes from almost nobody to almost everybody
