@@ -114,7 +114,7 @@ def _one_country(survey: Survey, claim: Independence, question: int | None, peop
     product = (one[:, :, None] * other[:, None, :]).reshape(len(people), -1)
     mean = weight @ product
     domains = Domains.of(np.zeros(len(people), dtype=np.int64), 1, people, survey.country, survey.design)
-    covariance = domains.covariance((weight[:, None] * (product - mean))[:, None, :])[0, 0]
+    covariance = domains.covariance((weight[:, None] * (product - mean)).T[:, :, None])[0, 0]
     statistic, rank = _wald(mean, covariance)
     spare = domains.df_limit - rank + 1
     if rank == 0 or spare < 1:
