@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from causal.counts import count
-from causal.design import nest
-from causal.effects import survey_effects
+from causal.design import Design, nest
+from causal.effects import ToggleShifts, toggle_shifts
 from causal.grid import grid_from_counts, subsets
 from causal.sections import EffectsSettings
 from causal.survey import Survey
@@ -18,6 +17,8 @@ from causal.survey import Survey
 TOGGLES = 20_000
 """Toggles that are estimated at most, in as many repetitions as that allows, if it allows more than one."""
 MOST_TIMES = 20
+FEWEST_UNITS = 4
+"""PSUs, or respondents, that a country needs to be halved: two on either side."""
 SEED = 0
 
 
@@ -29,15 +30,18 @@ class Repeated:
     ----------
     value, error : float
         Mean, and its simulation error: the standard deviation between repetitions over the root of their number, or
-        what independent toggles would give where there was one.
+        what independent toggles would give where there was one. NaN where nothing has support.
     times, toggles : int
-        Repetitions, and supported toggles in each.
+        Repetitions, and supported toggles in each (on average).
+    same_sign : float
+        Of halves: share of the shifts told apart from 0 in one half that have the same sign in the other. NaN if none.
     """
 
     value: float
     error: float
     times: int
     toggles: int
+    same_sign: float = float("nan")
 
 
 def shuffled(survey: Survey, seed: int = SEED) -> Repeated:
@@ -47,15 +51,17 @@ def shuffled(survey: Survey, seed: int = SEED) -> Repeated:
     together. Every effect is then 0, so this share should be .05.
     """
     rng = np.random.default_rng(seed)
+    known = _with(survey, survey.study.effects.granularity)
 
-    def once() -> tuple[float, int]:
+    def once() -> tuple[float, int, float]:
         order = np.lexsort([rng.random(survey.respondents), survey.country])
         levels = survey.levels.copy()
         levels[np.argsort(survey.country, kind="stable")] = survey.levels[order]
-        rows = _supported(replace(survey, levels=levels))
-        return float((rows["p_value"] < 0.05).mean()), len(rows)
+        rows = _estimated(replace(known, levels=levels))
+        found = ((rows.found.low > 0) | (rows.found.high < 0))[rows.supported]
+        return float(found.mean()) if len(found) else np.nan, len(found), np.nan
 
-    found = _repeated(survey, once)
+    found = _repeated(once)
     if found.times == 1 and found.toggles:
         return replace(found, error=float(np.sqrt(0.05 * 0.95 / found.toggles)))
     return found
@@ -64,42 +70,47 @@ def shuffled(survey: Survey, seed: int = SEED) -> Repeated:
 def halves(survey: Survey, seed: int = SEED) -> Repeated:
     """Return the mean squared difference of the shifts of two random halves, over its expectation.
 
-    Countries are halved by PSU where PSUs are declared, else by respondent. Around 1, the standard errors say how far
-    estimates vary; well above, they say too little. One attribute at a time is specified.
+    Countries are halved by PSU where PSUs are declared, else by respondent; those with fewer than `FEWEST_UNITS` are
+    left out. Around 1, the standard errors say how far the estimates of such halves vary; well above, they say too
+    little. One attribute at a time is specified. Strata play no part: the halves are not drawn within them.
     """
     rng = np.random.default_rng(seed)
-    coarse = _at_one(survey)
+    design = survey.design
+    unit = design.psu if design is not None else np.arange(survey.respondents)
+    homes = survey.country if design is None else design.country
+    enough = np.bincount(homes, minlength=len(survey.countries)) >= FEWEST_UNITS
+    coarse = replace(_with(survey, (1,)), design=None if design is None else nest(survey.country, None, unit))
 
-    def once() -> tuple[float, int]:
-        unit = survey.design.psu if survey.design is not None else np.arange(survey.respondents)
-        first = _alternate(rng, unit, survey.country)[unit]
-        one, other = (_supported(_part(coarse, first == side), keep=True) for side in (False, True))
-        both = (one["supported"] & other["supported"]).to_numpy(dtype=bool)
-        variance = (one["std_error"] ** 2 + other["std_error"] ** 2)[both]
-        if not len(variance) or not (variance > 0).any():
-            return np.nan, 0
-        gap = ((one["shift"] - other["shift"]) ** 2)[both]
-        return float(gap.sum() / variance.sum()), int(both.sum())
+    def once() -> tuple[float, int, float]:
+        first = _alternate(rng, homes)[unit]
+        one, other = (_estimated(_part(coarse, first == side)) for side in (False, True))
+        both = one.supported & other.supported & enough[one.country]
+        variance = (one.found.std_error**2 + other.found.std_error**2)[both]
+        if not (variance > 0).any():
+            return np.nan, 0, np.nan
+        gap = ((one.found.shift - other.found.shift) ** 2)[both]
+        told = ((one.found.low > 0) | (one.found.high < 0)) & both
+        agree = (np.sign(one.found.shift) == np.sign(other.found.shift))[told]
+        return float(gap.sum() / variance.sum()), int(both.sum()), float(agree.mean()) if len(agree) else np.nan
 
-    return _repeated(coarse, once)
+    return _repeated(once)
 
 
-def _alternate(rng: np.random.Generator, unit: np.ndarray, country: np.ndarray) -> np.ndarray:
+def _alternate(rng: np.random.Generator, home: np.ndarray) -> np.ndarray:
     """Return for each unit which half it is in: every other one of each country, in random order."""
-    units = int(unit.max()) + 1
-    home = np.empty(units, dtype=np.int64)
-    home[unit] = country
-    order = np.lexsort([rng.random(units), home])
-    half = np.empty(units, dtype=bool)
-    half[order] = np.arange(units) % 2 == 1
-    return half
+    order = np.lexsort([rng.random(len(home)), home])
+    place = np.empty(len(home), dtype=np.int64)
+    place[order] = np.arange(len(home))
+    first = np.full(int(home.max()) + 1, len(home))
+    np.minimum.at(first, home, place)
+    return (place - first[home]) % 2 == 1
 
 
 def _part(survey: Survey, chosen: np.ndarray) -> Survey:
-    """Return some of the respondents as a survey of their own."""
-    design = survey.design
+    """Return some of the respondents as a survey of their own, each country one stratum."""
+    design: Design | None = survey.design
     if design is not None:
-        design = nest(survey.country[chosen], design.stratum[design.psu[chosen]], design.psu[chosen])
+        design = nest(survey.country[chosen], None, design.psu[chosen])
     return replace(
         survey,
         country=survey.country[chosen],
@@ -107,33 +118,36 @@ def _part(survey: Survey, chosen: np.ndarray) -> Survey:
         answers=survey.answers[chosen],
         weight=None if survey.weight is None else survey.weight[chosen],
         design=design,
-        covariates={name: values[chosen] for name, values in survey.covariates.items()},
     )
 
 
-def _at_one(survey: Survey) -> Survey:
-    effects = EffectsSettings(support=survey.study.effects.support, granularity=(1,))
+def _with(survey: Survey, granularity: tuple[str | int, ...]) -> Survey:
+    """Return the survey with nothing asked for but these granularities at 95% confidence."""
+    effects = EffectsSettings.model_construct(
+        estimator="cell", support=survey.study.effects.support, confidence=0.95, granularity=granularity
+    )
     return replace(survey, study=survey.study.model_copy(update={"effects": effects}))
 
 
-def _supported(survey: Survey, keep: bool = False) -> pd.DataFrame:
-    """Return the supported cell rows; all of them with ``keep``."""
-    study = survey.study
-    effects = study.effects.model_copy(update={"estimator": "cell"})
-    study = study.model_copy(update={"effects": effects})
-    counts = count(replace(survey, study=study))
+def _estimated(survey: Survey) -> ToggleShifts:
+    counts, study = count(survey), survey.study
     grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study) if subset]
-    rows = survey_effects(grids, study, survey.countries)
-    return rows if keep else rows[rows["supported"]]
+    return toggle_shifts(grids, study)
 
 
-def _repeated(survey: Survey, once: Callable[[], tuple[float, int]]) -> Repeated:
-    first, toggles = once()
-    times = int(np.clip(TOGGLES // max(toggles, 1), 1, MOST_TIMES)) if toggles else 1
-    values = np.array([first, *_values(once() for _ in range(times - 1))])
-    error = values.std(ddof=1) / np.sqrt(times) if times > 1 else np.nan
-    return Repeated(float(values.mean()), float(error), times, toggles)
-
-
-def _values(found: Iterable[tuple[float, int]]) -> list[float]:
-    return [value for value, _ in found]
+def _repeated(once: Callable[[], tuple[float, int, float]]) -> Repeated:
+    runs = [once()]
+    toggles = runs[0][1]
+    if not toggles:
+        return Repeated(np.nan, np.nan, 1, 0)
+    times = int(np.clip(TOGGLES // toggles, 1, MOST_TIMES))
+    runs = [run for run in (*runs, *(once() for _ in range(times - 1))) if run[1]]
+    value, sizes, same = (np.array(column) for column in zip(*runs, strict=True))
+    error = value.std(ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.nan
+    return Repeated(
+        float(value.mean()),
+        float(error),
+        len(runs),
+        round(float(sizes.mean())),
+        float(same[~np.isnan(same)].mean()) if (~np.isnan(same)).any() else np.nan,
+    )
