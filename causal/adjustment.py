@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.encoding import MISSING
+from causal.identification import held_or_adjusted
 from causal.study import Study
 from causal.survey import Survey
 
@@ -85,7 +86,9 @@ def adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustmen
     """Choose what a toggle is adjusted for: what is held, and everything else the attribute does not cause.
 
     What the declared graph says the attribute causes is a mediator: adjusting for it would take away part of the
-    effect. Only where a persona holds such an attribute fixed is it conditioned on (a controlled direct effect).
+    effect. Only where a persona holds such an attribute fixed is it conditioned on (a controlled direct effect). A
+    common effect of latent causes is left out too, where that identifies the effect and adjusting for it does not;
+    see `causal.identification.held_or_adjusted`.
 
     Parameters
     ----------
@@ -96,9 +99,12 @@ def adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustmen
     held : collection of str
         The attributes held fixed.
     """
-    caused = study.causal_graph.caused_by(attribute)
-    others = (name for name in study.attributes if name != attribute and (name in held or name not in caused))
-    return Adjustment(attribute, tuple(others), tuple(name for name in study.covariates if name not in caused))
+    chosen = held_or_adjusted(study.causal_graph, attribute, frozenset(held))
+    return Adjustment(
+        attribute,
+        tuple(name for name in study.attributes if name in chosen),
+        tuple(name for name in study.covariates if name in chosen),
+    )
 
 
 Choice = Callable[[Study, str, Collection[str]], Adjustment | None]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice, pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from causal.graph import ANSWER, CausalGraph, Estimand, digraph
@@ -88,7 +89,8 @@ def _identify(graph: CausalGraph, attribute: str, held: tuple[str, ...]) -> Iden
     return Identification(attribute, held, estimand, shown, mediators, colliders, words)
 
 
-def roles(graph: CausalGraph, attribute: str) -> dict[str, tuple[Role, ...]]:
+@cache
+def roles(graph: CausalGraph, attribute: str) -> Mapping[str, tuple[Role, ...]]:
     """Return what every other node, the answer aside, is to the effect of an attribute on the answer.
 
     A confounder causes both; a mediator lies on a directed path between them; a collider is a common effect on a path
@@ -98,8 +100,8 @@ def roles(graph: CausalGraph, attribute: str) -> dict[str, tuple[Role, ...]]:
 
     Returns
     -------
-    dict of str to tuple of str
-        By node.
+    mapping of str to tuple of str
+        By node, read-only.
     """
     import networkx as nx
 
@@ -124,7 +126,7 @@ def roles(graph: CausalGraph, attribute: str) -> dict[str, tuple[Role, ...]]:
         if node in causes and nx.is_d_separator(cut, {node}, {ANSWER}, set()):
             own.append("instrument")
         found[node] = tuple(own) or ("neutral",)
-    return found
+    return MappingProxyType(found)
 
 
 def adjustment_sets(graph: CausalGraph, attribute: str) -> AdjustmentSets:
@@ -148,6 +150,28 @@ def adjustment_sets(graph: CausalGraph, attribute: str) -> AdjustmentSets:
     minimal = nx.find_minimal_d_separator(back_door, attribute, ANSWER, restricted=allowed)
     assert minimal is not None
     return AdjustmentSets(tuple(sorted(minimal)), tuple(sorted(canonical)))
+
+
+@cache
+def held_or_adjusted(graph: CausalGraph, attribute: str, held: frozenset[str]) -> frozenset[str]:
+    """Return what to hold fixed with an attribute toggled: what is held, and all else measured that it does not cause.
+
+    Where this opens a path (a collider such as the middle of an M is among it) and fewer nodes do not, only those are
+    returned that cause the attribute, the answer or something held: if any set that has what is held in it separates
+    them, this one does (van der Zander, Liskiewicz & Textor 2014, UAI).
+    """
+    import networkx as nx
+
+    dag = digraph(graph)
+    others = set(graph.nodes) - {attribute, ANSWER} - graph.latent - nx.descendants(dag, attribute)
+    everything = held | others
+    if graph.estimand(attribute, everything) != "not_identified":
+        return everything
+    toggled = {attribute} | (held & nx.descendants(dag, attribute))
+    cut = _cut(dag, toggled)
+    near = set().union(*(nx.ancestors(cut, node) for node in toggled | held | {ANSWER}))
+    fewer = held | (others & near)
+    return fewer if graph.estimand(attribute, fewer) != "not_identified" else everything
 
 
 def spelled(graph: CausalGraph, path: Iterable[str]) -> str:
@@ -254,8 +278,13 @@ def _sentence(
         if paths
         else "paths that do not run along its effect stay open."
     )
+    if mediators:
+        why += f" What {attribute} does through {_listed(mediators)}, which it causes, is taken out as well."
     if colliders:
-        why += f" Holding {_listed(colliders)} is what opens it: a common effect of two causes ties them together."
+        why += (
+            f" Holding {_listed(colliders)} is what opens "
+            f"{'it' if len(paths) == 1 else 'them'}: among those who share a common effect, its causes go together."
+        )
     needed = adjustment_sets(graph, attribute).minimal
     if needed is None:
         return why + " No set of what the survey measures identifies its total effect."

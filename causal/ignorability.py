@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from causal.check import NOTHING, Check
+from causal.check import Check
 from causal.counttable import AnySurvey, CountTable
 from causal.estimators.nuisance import BOUND
 from causal.files import write_json
 from causal.framecounts import FrameCounts
+from causal.graphchecks import identification_check
 from causal.grid import subsets
-from causal.identification import Identification, adjustment_sets, identify, roles
 from causal.overlap import Overlap, overlaps
 from causal.pooling import fits
 from causal.study import Study
@@ -27,7 +27,6 @@ SUPPORT_SHARE = 0.8
 NONRESPONSE_SHARE = 0.2
 ALMOST_ZERO = 1e-12
 POOLED_TOGGLES = 20
-SENTENCES = 3
 WORST = 3
 """Questions whose missing codes are counted out."""
 SHOWN_CODES = 6
@@ -39,7 +38,7 @@ def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
     raw = estimated_by(effects)
     found = [
         support_check(raw, survey.study),
-        identification_check(raw, survey.study),
+        identification_check(effects, survey.study),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *left_out_check(survey),
@@ -68,57 +67,6 @@ def support_check(effects: pd.DataFrame, study: Study) -> Check:
         f"in both cells; at the finest granularity the smaller cell of a toggle has {smallest} (median).",
         "Nothing to do." if share == 1 else "Merge rare levels, drop an attribute, or read coarser granularities.",
     )
-
-
-def identification_check(effects: pd.DataFrame, study: Study) -> Check:
-    """Share of toggles that the declared DAG does not identify; fails if the finest granularity has any."""
-    unknown = effects["estimand"] == "not_identified"
-    finest = effects["granularity"] == effects["granularity"].max()
-    found = [identify(study.causal_graph, name, held) for name, held in _contrasts(effects, study)]
-    open_ones = [one for one in found if one.estimand == "not_identified"]
-    direct = [one for one in found if one.estimand == "controlled_direct"]
-    said = [one.sentence for one in sorted(open_ones, key=lambda one: -len(one.held))] or [
-        one.sentence for one in sorted(direct, key=lambda one: -len(one.held))
-    ]
-    more = f" And {len(said) - SENTENCES} more, in checks.json." if len(said) > SENTENCES else ""
-    return Check(
-        "identification",
-        float(unknown.mean()),
-        0.0,
-        "fail" if (unknown & finest).any() else "warn" if unknown.any() else "pass",
-        ("" if open_ones else "Given the declared graph, every toggle is a total or a controlled direct effect. ")
-        + " ".join(said[:SENTENCES])
-        + more,
-        "Read these rows as associations, or use personas that hold what would identify them."
-        if open_ones
-        else NOTHING,
-        [_identified(study, one) for one in found],
-    )
-
-
-def _contrasts(effects: pd.DataFrame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
-    """Return every attribute with what is held, as the table has them."""
-    names = list(study.attributes)
-    held = effects[names].notna().assign(attribute=effects["attribute"]).drop_duplicates()
-    return [
-        (str(row["attribute"]), tuple(name for name in names if row[name])) for row in held.to_dict(orient="records")
-    ]
-
-
-def _identified(study: Study, one: Identification) -> dict[str, Any]:
-    sets = adjustment_sets(study.causal_graph, one.attribute)
-    return {
-        "attribute": one.attribute,
-        "held": list(one.held),
-        "estimand": one.estimand,
-        "open_paths": list(one.open_paths),
-        "mediators": list(one.mediators),
-        "colliders": list(one.colliders),
-        "sentence": one.sentence,
-        "roles": {node: list(found) for node, found in roles(study.causal_graph, one.attribute).items()},
-        "minimal_adjustment": None if sets.minimal is None else list(sets.minimal),
-        "canonical_adjustment": None if sets.canonical is None else list(sets.canonical),
-    }
 
 
 def nonresponse_check(survey: AnySurvey) -> Check:

@@ -15,8 +15,8 @@ from causal.sections import EffectsSettings
 from causal.survey import Survey
 
 TOGGLES = 20_000
-"""Toggles that are estimated at most, in as many repetitions as that allows, if it allows more than one."""
-MOST_TIMES = 20
+"""Toggles that are estimated, in as many repetitions as that takes, within the next two."""
+FEWEST_TIMES, MOST_TIMES = 3, 20
 FEWEST_UNITS = 4
 """PSUs, or respondents, that a country needs to be halved: two on either side."""
 SEED = 0
@@ -29,8 +29,8 @@ class Repeated:
     Attributes
     ----------
     value, error : float
-        Mean, and its simulation error: the standard deviation between repetitions over the root of their number, or
-        what independent toggles would give where there was one. NaN where nothing has support.
+        Mean, and its simulation error: the standard deviation between repetitions over the root of their number. NaN
+        where nothing has support.
     times, toggles : int
         Repetitions, and supported toggles in each (on average).
     same_sign : float
@@ -61,10 +61,7 @@ def shuffled(survey: Survey, seed: int = SEED) -> Repeated:
         found = ((rows.found.low > 0) | (rows.found.high < 0))[rows.supported]
         return float(found.mean()) if len(found) else np.nan, len(found), np.nan
 
-    found = _repeated(once)
-    if found.times == 1 and found.toggles:
-        return replace(found, error=float(np.sqrt(0.05 * 0.95 / found.toggles)))
-    return found
+    return _repeated(once)
 
 
 def halves(survey: Survey, seed: int = SEED) -> Repeated:
@@ -139,11 +136,11 @@ def _repeated(once: Callable[[], tuple[float, int, float]]) -> Repeated:
     runs = [once()]
     toggles = runs[0][1]
     if not toggles:
-        return Repeated(np.nan, np.nan, 1, 0)
-    times = int(np.clip(TOGGLES // toggles, 1, MOST_TIMES))
+        return Repeated(np.nan, np.nan, 0, 0)
+    times = int(np.clip(TOGGLES // toggles, FEWEST_TIMES, MOST_TIMES))
     runs = [run for run in (*runs, *(once() for _ in range(times - 1))) if run[1]]
     value, sizes, same = (np.array(column) for column in zip(*runs, strict=True))
-    error = value.std(ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.nan
+    error = value.std(ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else 0.0
     return Repeated(
         float(value.mean()),
         float(error),

@@ -80,7 +80,7 @@ class _Moments:
         return self.solved(chosen)[:, owner[chosen] == ATTRIBUTE][:, 0]
 
 
-def regression(survey: Survey, chosen: Adjustment, treated: str) -> Regression:
+def regression(survey: Survey, chosen: Adjustment, reference: str, treated: str) -> Regression:
     """Regress every question on the treated level, countries, and what is adjusted for.
 
     Parameters
@@ -89,13 +89,14 @@ def regression(survey: Survey, chosen: Adjustment, treated: str) -> Regression:
         Respondents.
     chosen : Adjustment
         The attribute and what it is adjusted for.
-    treated : str
-        The level compared with the reference.
+    reference, treated : str
+        The two levels.
     """
     names, levels = list(survey.study.attributes), list(survey.study.attributes[chosen.attribute].levels)
     own = survey.levels[:, names.index(chosen.attribute)]
-    people = np.flatnonzero(known(survey, chosen) & ((own == 0) | (own == levels.index(treated))))
-    arm = (own[people] > 0).astype(float)
+    ends = [levels.index(reference), levels.index(treated)]
+    people = np.flatnonzero(known(survey, chosen) & np.isin(own, ends))
+    arm = (own[people] == ends[1]).astype(float)
     z, owner = _design(survey, chosen, people, arm)
     weight = np.ones(len(people)) if survey.weight is None else survey.weight[people]
     answered = survey.answers[people] != MISSING
@@ -113,7 +114,7 @@ def regression(survey: Survey, chosen: Adjustment, treated: str) -> Regression:
     rest = attribute.left(owner != ATTRIBUTE)
     return Regression(
         chosen,
-        levels[0],
+        reference,
         treated,
         if_told(answers.coefficient(owner, owner >= COUNTRY)),
         if_told(_share(answers.left(owner != ATTRIBUTE), residual)),
@@ -133,8 +134,9 @@ def _design(survey: Survey, chosen: Adjustment, people: np.ndarray, arm: np.ndar
     """Return the columns, and whose each is: a country's, the attribute's, or that of what is adjusted for."""
     blocks = [_columns(survey, name, people) for name in chosen.names]
     countries = indicators(np.r_[-1, survey.country[people]])[1:]
-    owner = [np.full(countries.shape[1], COUNTRY), [ATTRIBUTE], *(np.full(b.shape[1], i) for i, b in enumerate(blocks))]
-    return np.concatenate([countries, arm[:, None], *blocks], axis=1), np.concatenate(owner)
+    sizes = [countries.shape[1], 1, *(block.shape[1] for block in blocks)]
+    owner = np.repeat([COUNTRY, ATTRIBUTE, *range(len(blocks))], sizes)
+    return np.concatenate([countries, arm[:, None], *blocks], axis=1), owner
 
 
 def _share(without: np.ndarray, with_it: np.ndarray) -> np.ndarray:

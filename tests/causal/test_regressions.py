@@ -41,7 +41,7 @@ def study() -> Study:
 
 
 def test_it_is_weighted_least_squares(study: Study, data: pd.DataFrame) -> None:
-    found = regression(read_survey(study, data), Adjustment("sex", ("edu",), ("age",)), "l1")
+    found = regression(read_survey(study, data), Adjustment("sex", ("edu",), ("age",)), "l0", "l1")
     kept = data.dropna()
     score, w = kept["q"] / 4, kept["w"]
     blocks = {
@@ -66,7 +66,7 @@ def test_it_is_weighted_least_squares(study: Study, data: pd.DataFrame) -> None:
 
 
 def test_what_explains_the_attribute(study: Study, data: pd.DataFrame) -> None:
-    found = regression(read_survey(study, data), Adjustment("sex", ("edu",), ("age",)), "l1")
+    found = regression(read_survey(study, data), Adjustment("sex", ("edu",), ("age",)), "l0", "l1")
     x = {
         "edu": pd.get_dummies(data["edu"], prefix="e", drop_first=True, dtype=float),
         "age": pd.get_dummies(data["age"], prefix="a", drop_first=True, dtype=float),
@@ -79,7 +79,7 @@ def test_what_explains_the_attribute(study: Study, data: pd.DataFrame) -> None:
 
 
 def test_an_answer_that_does_not_vary_tells_nothing(study: Study, data: pd.DataFrame) -> None:
-    found = regression(read_survey(study, data.assign(q=2.0)), Adjustment("sex", ("edu",), ("age",)), "l1")
+    found = regression(read_survey(study, data.assign(q=2.0)), Adjustment("sex", ("edu",), ("age",)), "l0", "l1")
     assert np.isnan(found.estimate[0])
     assert np.isnan(found.partial_r2[0])
     assert np.isnan(found.with_answer).all()
