@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from causal.graph import ANSWER, CausalGraph
-from causal.identification import adjustment_sets, identify, roles
+from causal.identification import adjustment_sets, held_or_adjusted, identify, roles
 
 G, E, R, U, V = "gender", "education", "residence", "u", "v"
 
@@ -166,3 +166,40 @@ def test_the_same_is_identified_by_dowhy() -> None:
         assert (adjustment_sets(dag, G).minimal is not None) == identified
         agreed.append(identified)
     assert 5 < sum(agreed) < 35
+
+
+def test_what_is_adjusted_for_identifies_wherever_anything_does() -> None:
+    """By brute force over all sets that hold what is held."""
+    rng = np.random.default_rng(7)
+    nodes = (G, E, R, "age", U, V, ANSWER)
+    fewer = 0
+    for _ in range(600):
+        edges = [pair for pair in combinations(rng.permutation(nodes[:-1]).tolist(), 2) if rng.random() < 0.35]
+        to_answer = [(node, ANSWER) for node in nodes[:-1] if node == G or rng.random() < 0.5]
+        dag = CausalGraph(nodes, (*edges, *to_answer), frozenset({U, V}))
+        free = {E, R, "age"} - dag.caused_by(G)
+        for held in [frozenset(), frozenset({E}), frozenset({E, R})]:
+            every = [held | set(more) for size in range(4) for more in combinations(sorted(free), size)]
+            possible = any(dag.estimand(G, chosen) != "not_identified" for chosen in every)
+            found = held_or_adjusted(dag, G, held)
+            assert held <= found <= held | free
+            assert (dag.estimand(G, found) != "not_identified") == possible
+            fewer += found != held | free
+    assert fewer > 5
+
+
+def test_a_collider_is_left_out_and_what_is_harmless_stays() -> None:
+    dag = CausalGraph(
+        (G, "m", "age", U, V, ANSWER),
+        ((G, ANSWER), ("age", ANSWER), (U, G), (U, "m"), (V, "m"), (V, ANSWER)),
+        frozenset({U, V}),
+    )
+    assert held_or_adjusted(dag, G, frozenset()) == {"age"}
+    assert held_or_adjusted(dag, G, frozenset({"m"})) == {"m", "age"}  # a persona that holds it opens the path
+    assert held_or_adjusted(graph((G, E)), G, frozenset()) == {R}
+
+
+def test_an_open_path_that_holds_a_mediator_says_both() -> None:
+    found = identify(graph((G, E), (U, E), (U, ANSWER), latent=(U,)), G, (E,))
+    assert "What gender does through education, which it causes, is taken out as well" in found.sentence
+    assert "Holding education is what opens it" in found.sentence
