@@ -107,6 +107,8 @@ def _identification_advice(lacking: Sequence[Identification], study: Study, unkn
     by_covariate = any(set(names or ()) & set(study.covariates) for names in sets.values())
     if not unknown:
         return "Read these cell rows as associations, and the adjusted rows as effects."
+    if all(names is None for names in sets.values()):
+        return "Read these rows as associations; check sensitivity says how strong what is unmeasured would have to be."
     advice = "Read these rows as associations, or use personas that hold what would identify them"
     if by_covariate and not study.effects.adjusting:
         advice += "; covariates are adjusted for with effects.estimator: [cell, aipw]"

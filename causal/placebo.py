@@ -72,16 +72,16 @@ def halves(survey: Survey, seed: int = SEED) -> Repeated:
     little. One attribute at a time is specified. Strata play no part: the halves are not drawn within them.
     """
     rng = np.random.default_rng(seed)
-    design = survey.design
-    unit = design.psu if design is not None else np.arange(survey.respondents)
-    homes = survey.country if design is None else design.country
-    enough = np.bincount(homes, minlength=len(survey.countries)) >= FEWEST_UNITS
-    coarse = replace(_with(survey, (1,)), design=None if design is None else nest(survey.country, None, unit))
+    coarse = _of_countries(_with(survey, (1,)), _units_of(survey) >= FEWEST_UNITS)
+    if not coarse.respondents:
+        return Repeated(np.nan, np.nan, 0, 0)
+    design = coarse.design
+    unit, homes = (np.arange(coarse.respondents), coarse.country) if design is None else (design.psu, design.country)
 
     def once() -> tuple[float, int, float]:
         first = _alternate(rng, homes)[unit]
         one, other = (_estimated(_part(coarse, first == side)) for side in (False, True))
-        both = one.supported & other.supported & enough[one.country]
+        both = one.supported & other.supported
         variance = (one.found.std_error**2 + other.found.std_error**2)[both]
         if not (variance > 0).any():
             return np.nan, 0, np.nan
@@ -91,6 +91,23 @@ def halves(survey: Survey, seed: int = SEED) -> Repeated:
         return float(gap.sum() / variance.sum()), int(both.sum()), float(agree.mean()) if len(agree) else np.nan
 
     return _repeated(once)
+
+
+def _units_of(survey: Survey) -> np.ndarray:
+    """Return each country's number of PSUs, or of respondents where no design is declared."""
+    homes = survey.country if survey.design is None else survey.design.country
+    return np.bincount(homes, minlength=len(survey.countries))
+
+
+def _of_countries(survey: Survey, kept: np.ndarray) -> Survey:
+    """Return the survey of some countries only."""
+    part = _part(survey, kept[survey.country])
+    names = tuple(name for name, keep in zip(survey.countries, kept, strict=True) if keep)
+    number = np.cumsum(kept) - 1
+    design = part.design
+    if design is not None:
+        design = replace(design, country=number[design.country])
+    return replace(part, countries=names, country=number[part.country], design=design)
 
 
 def _alternate(rng: np.random.Generator, home: np.ndarray) -> np.ndarray:

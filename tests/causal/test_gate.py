@@ -129,9 +129,16 @@ def audited(folder: Path, data: pd.DataFrame, **sections: Any) -> tuple[int, dic
     return code, {check.name: check for check in read_checks_of(folder / "run")}
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the audit from drawing the page, which has its own tests."""
+    monkeypatch.setattr("causal.audit._write_report", lambda run: None)
+
+
 FULL = {"effects": {"granularity": "full"}}
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_hidden_confounder_stops_a_strict_run_and_its_path_is_named(tmp_path: Path, capsys: Any) -> None:
     graph = {"edges": [["u", "edu"], ["u", "answer"]], "latent": ["u"]}
     code, found = audited(tmp_path / "a", people(7, unseen=1.0), graph=graph, covariates={}, **FULL)
@@ -144,6 +151,7 @@ def test_a_hidden_confounder_stops_a_strict_run_and_its_path_is_named(tmp_path: 
     assert set(effects.loc[effects["attribute"] == "sex", "estimand"]) == {"total"}
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_held_mediator_is_said_and_is_no_failure(tmp_path: Path) -> None:
     code, found = audited(
         tmp_path / "a", people(8, sex_on_edu=1.0), graph={"edges": [["sex", "edu"]]}, covariates={}, **FULL
@@ -159,6 +167,7 @@ def test_a_held_mediator_is_said_and_is_no_failure(tmp_path: Path) -> None:
     assert (by["sex"]["minimal_adjustment"], by["edu"]["minimal_adjustment"]) == ([], ["sex"])
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_mediator_among_the_covariates_is_said(tmp_path: Path) -> None:
     edges = [["edu", "age"]]  # age, as if it were an income
     code, found = audited(tmp_path / "a", people(9), graph={"edges": edges}, effects={"estimator": ["cell", "aipw"]})
@@ -167,6 +176,7 @@ def test_a_mediator_among_the_covariates_is_said(tmp_path: Path) -> None:
     assert "The effect of sex" not in found["identification"].meaning
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_held_collider_stops_a_strict_run_and_is_said(tmp_path: Path, capsys: Any) -> None:
     graph = {"edges": [["sex", "edu"], ["u", "edu"], ["u", "answer"]], "latent": ["u"]}
     code, found = audited(tmp_path / "a", people(7, 1.0, 1.0), graph=graph, covariates={}, **FULL)
@@ -176,6 +186,7 @@ def test_a_held_collider_stops_a_strict_run_and_is_said(tmp_path: Path, capsys: 
     assert (sex["colliders"], sex["open_paths"]) == (["edu"], ["sex -> edu <- u -> answer"])
 
 
+@pytest.mark.usefixtures("no_report")
 def test_no_overlap_in_one_country_is_said_on_the_command_line(tmp_path: Path, capsys: Any) -> None:
     data = people(3)
     there = data["c"] == "BB"
@@ -192,6 +203,7 @@ def test_no_overlap_in_one_country_is_said_on_the_command_line(tmp_path: Path, c
     assert rows["edu", "BB"] < 0.5 < 0.9 < min(rows["edu", "AA"], rows["sex", "AA"], rows["sex", "BB"])
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_clean_survey_passes_the_command_line(tmp_path: Path) -> None:
     data = people(1).assign(edu=np.random.default_rng(1).integers(0, 2, 2 * N))
     code, found = audited(

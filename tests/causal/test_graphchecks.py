@@ -71,6 +71,14 @@ def test_what_adjusting_identifies_only_warns(one_question: Callable[..., Study]
     assert found.advice == "Read these cell rows as associations, and the adjusted rows as effects."
 
 
+def test_the_advice_offers_nothing_that_cannot_be_had(one_question: Callable[..., Study], data: pd.DataFrame) -> None:
+    hidden: dict[str, Any] = {"edges": [["u", "a"], ["u", "answer"]], "latent": ["u"]}
+    study = one_question(("a", "b"), graph=hidden)
+    assert "check sensitivity says how strong" in identification_check(effects(study, data), study).advice
+    study = one_question(("a", "b"), graph={"edges": [["a", "b"]]}, effects={"granularity": [1]})
+    assert "personas that hold what would identify" in identification_check(effects(study, data), study).advice
+
+
 def test_what_is_not_adjusted_for_is_said_with_its_reason(
     one_question: Callable[..., Study], data: pd.DataFrame
 ) -> None:

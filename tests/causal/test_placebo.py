@@ -69,6 +69,16 @@ def test_few_psus_do_not_crash(one_question: Maker, psus: int, toggles: int) -> 
     assert np.isfinite(shuffled(survey).value)
 
 
+@pytest.mark.parametrize("survey", [{}, {"strata": "s"}, {"psu": "psu"}])
+def test_a_country_too_small_to_halve_leaves_the_others_alone(one_question: Maker, survey: dict[str, str]) -> None:
+    study = one_question(("a", "b"), survey={"country": "c"} | survey)
+    data = people(seed=3)
+    small = data.head(3).assign(psu=[900, 900, 901], s=0)
+    alone = halves(read_survey(study, data.assign(c="M")))
+    with_small = pd.concat([small.assign(c="A"), data.assign(c="M"), small.assign(c="Z", psu=small["psu"] + 9)])
+    assert halves(read_survey(study, with_small)) == alone
+
+
 def test_each_country_is_halved() -> None:
     home = np.array([0, 2, 0, 2, 2, 0, 0, 2, 0])  # five units and four, a country without any
     for seed in range(20):
