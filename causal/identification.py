@@ -167,9 +167,7 @@ def held_or_adjusted(graph: CausalGraph, attribute: str, held: frozenset[str]) -
     everything = held | others
     if graph.estimand(attribute, everything) != "not_identified":
         return everything
-    toggled = {attribute} | (held & nx.descendants(dag, attribute))
-    cut = _cut(dag, toggled)
-    near = set().union(*(nx.ancestors(cut, node) for node in toggled | held | {ANSWER}))
+    near = set().union(*(nx.ancestors(dag, node) for node in {attribute, ANSWER} | held))
     fewer = held | (others & near)
     return fewer if graph.estimand(attribute, fewer) != "not_identified" else everything
 

@@ -113,11 +113,9 @@ def _of_countries(survey: Survey, kept: np.ndarray) -> Survey:
 def _alternate(rng: np.random.Generator, home: np.ndarray) -> np.ndarray:
     """Return for each unit which half it is in: every other one of each country, in random order."""
     order = np.lexsort([rng.random(len(home)), home])
-    place = np.empty(len(home), dtype=np.int64)
-    place[order] = np.arange(len(home))
-    first = np.full(int(home.max()) + 1, len(home))
-    np.minimum.at(first, home, place)
-    return (place - first[home]) % 2 == 1
+    half = np.empty(len(home), dtype=bool)
+    half[order] = np.arange(len(home)) % 2 == 1
+    return half
 
 
 def _part(survey: Survey, chosen: np.ndarray) -> Survey:

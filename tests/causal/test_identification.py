@@ -201,6 +201,13 @@ def test_a_collider_is_left_out_and_what_is_harmless_stays() -> None:
     assert held_or_adjusted(graph((G, E)), G, frozenset()) == {R}
 
 
+def test_what_closes_a_path_that_the_held_one_opens_is_adjusted_for() -> None:
+    """The persona holds a collider; w, which causes nothing but it, closes that path, and m must stay out."""
+    edges = ((G, ANSWER), (U, G), (U, "m"), (V, "m"), (V, ANSWER), (U, E), ("w", E), (V, "w"))
+    dag = CausalGraph((G, "m", E, "w", U, V, ANSWER), edges, frozenset({U, V}))
+    assert held_or_adjusted(dag, G, frozenset({E})) == {E, "w"}
+
+
 def test_an_open_path_that_holds_a_mediator_says_both() -> None:
     found = identify(graph((G, E), (U, E), (U, ANSWER), latent=(U,)), G, (E,))
     assert "What gender does through education, which it causes, is taken out as well" in found.sentence

@@ -82,6 +82,14 @@ def test_given_nothing_it_is_the_chi_squared_test_and_cramers_v() -> None:
     )
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_chance_gives_is_no_strength(seed: int) -> None:
+    data = people(np.random.default_rng(seed), 1000)
+    data["z"] = np.random.default_rng(seed + 50).permutation(data["z"])
+    ours = found(study([]), data)["a", "z"]
+    assert ours.strength**2 == pytest.approx(max(ours.statistic - 2, 0) / 1000, abs=2e-4)
+
+
 def test_a_missing_edge_is_found_and_the_true_graph_is_not_blamed() -> None:
     rng = np.random.default_rng(4)
     planted, quiet = [], []
