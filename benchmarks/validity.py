@@ -5,8 +5,9 @@ options' effects and of cumulative shifts (averaged over a pair's options) over 
 distributions, beside the Wald interval of the shift. The second has the joint test's size over pairs that are alike and
 power over those that are not, beside Pearson's test. The third has one row per kind of
 effects, cell size and estimator: coverage over all toggles and over the largest true shifts, bias (positive: too far
-from 0) and RMSE; ``aipw`` where an age confounds. Every simulated survey is another population. With --econml N all
-adjusting estimators follow, against the interventional truth of N surveys whose first attribute goes with age. Run:
+from 0) and RMSE; ``aipw`` where an age confounds. Every simulated survey is another population. The fourth has the
+tests of what a graph implies: how often they reject on the true graph, and on one that lacks an arrow. With --econml N
+all adjusting estimators follow, against the interventional truth of N surveys whose first attribute goes with age. Run:
 python benchmarks/validity.py [--quick]
 """
 
@@ -21,6 +22,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.special import expit
 from scipy.stats import chi2
 
 from causal.adjusted import adjusted_rows
@@ -28,6 +30,7 @@ from causal.counts import count
 from causal.effects import survey_effects
 from causal.estimators.cell import Cells, contrast
 from causal.grid import grid_from_counts, subsets
+from causal.independence import findings
 from causal.sections import ADJUSTING
 from causal.simulate import simulate
 from causal.study import Study
@@ -224,6 +227,66 @@ def _cells(found: pd.DataFrame) -> list[str]:
     return [*shown, f"{mean['bias']:+.4f} ({error['bias']:.4f})", f"{root:.4f} ({error['mse'] / (2 * root):.4f})"]
 
 
+FORKED: dict[str, dict[str, str]] = {
+    "drawn one by one": {},
+    "weights": {"weight": "w"},
+    "weights, 30 PSUs": {"weight": "w", "psu": "psu"},
+}
+"""Age drives education and residence, which are independent given age, unless an arrow between them is planted."""
+ARROW = 0.6
+"""Log odds ratio of the planted arrow."""
+
+
+def one_fork(kind: str, n: int, arrow: float, seed: int) -> pd.DataFrame:
+    """Simulate a survey whose graph lacks the arrow, if there is one, and test what the graph implies."""
+    rng = np.random.default_rng([seed, n])
+    psu, age = rng.integers(0, 30, n), rng.normal(50, 15, n)
+    home = rng.normal(0, 0.7, (30, 2))[psu] * ("psu" in FORKED[kind])
+    education = rng.random(n) < expit((age - 50) / 15 + home[:, 0])
+    residence = rng.random(n) < expit((50 - age) / 15 + home[:, 1] + arrow * (education - 0.5))
+    data = pd.DataFrame(
+        {"age": age, "education": education.astype(int), "residence": residence.astype(int), "psu": psu}
+    )
+    data["region"], data["q"] = rng.integers(0, 3, n), rng.integers(0, 3, n)
+    data["w"] = rng.lognormal(0, 0.5, n)
+    levels = {f"l{i}": {"codes": [i], "persona": f"p{i}"} for i in range(2)}
+    study = Study.from_dict(
+        {
+            "name": "fork",
+            "survey": {"source": "x.csv", "country": {"constant": "X"}} | FORKED[kind],
+            "attributes": {"education": {"levels": levels}, "residence": {"levels": levels}},
+            "covariates": {"age": {}, "region": {"kind": "category"}},
+            "questions": {"q": {"text": "?", "options": {i: f"o{i}" for i in range(3)}}},
+            "graph": {"edges": [["age", "education"], ["age", "residence"]]},
+        }
+    )
+    found = pd.DataFrame([vars(one) for one in findings(read_survey(study, data))])
+    own = found["claim"].map(lambda claim: {claim.one, claim.other} == {"education", "residence"})
+    return found.assign(own=own, survey=seed)
+
+
+def implication_table(surveys: int) -> Table:
+    """Return the size and power of the tests of a graph's implied independencies."""
+    title = f"implied independencies, {surveys} simulated surveys each (Monte Carlo errors in brackets)"
+    table = Table(title=title)
+    names = ("survey", "n", "true graph: p < .05", "any q < .05", "missing arrow: q < .05", "its strength")
+    for name in names:
+        table.add_column(name, justify="left" if name == "survey" else "right")
+    for kind, n in track(list(itertools.product(FORKED, (300, 1000, 3000))), description="testing graphs"):
+        true, planted = (
+            pd.concat([one_fork(kind, n, arrow, seed) for seed in range(surveys)]) for arrow in (0.0, ARROW)
+        )
+        missing = planted[planted["own"]]
+        rates = (
+            (true["p_value"] < 0.05).groupby(true["survey"]).mean(),
+            (true["q_value"] < 0.05).groupby(true["survey"]).any().astype(float),
+            (missing["q_value"] < 0.05).astype(float),
+            missing["strength"],
+        )
+        table.add_row(kind, str(n), *(f"{of.mean():.3f} ({of.std() / np.sqrt(surveys):.3f})" for of in rates))
+    return table
+
+
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -236,6 +299,7 @@ def main() -> None:
     console = Console(width=140)
     for table in interval_tables(replicates, np.random.default_rng(2018)):
         console.print(table)
+    console.print(implication_table(20 if arguments.quick else 200))
     console.print(estimator_table(surveys))
     if arguments.econml:
         console.print(adjusted_table(arguments.econml))

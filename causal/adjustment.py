@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.encoding import MISSING
+from causal.identification import held_or_adjusted
 from causal.study import Study
 from causal.survey import Survey
 
@@ -85,7 +86,9 @@ def adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustmen
     """Choose what a toggle is adjusted for: what is held, and everything else the attribute does not cause.
 
     What the declared graph says the attribute causes is a mediator: adjusting for it would take away part of the
-    effect. Only where a persona holds such an attribute fixed is it conditioned on (a controlled direct effect).
+    effect. Only where a persona holds such an attribute fixed is it conditioned on (a controlled direct effect). A
+    common effect of latent causes is left out too, where that identifies the effect and adjusting for it does not;
+    see `causal.identification.held_or_adjusted`.
 
     Parameters
     ----------
@@ -96,9 +99,12 @@ def adjustment(study: Study, attribute: str, held: Collection[str]) -> Adjustmen
     held : collection of str
         The attributes held fixed.
     """
-    caused = study.causal_graph.caused_by(attribute)
-    others = (name for name in study.attributes if name != attribute and (name in held or name not in caused))
-    return Adjustment(attribute, tuple(others), tuple(name for name in study.covariates if name not in caused))
+    chosen = held_or_adjusted(study.causal_graph, attribute, frozenset(held))
+    return Adjustment(
+        attribute,
+        tuple(name for name in study.attributes if name in chosen),
+        tuple(name for name in study.covariates if name in chosen),
+    )
 
 
 Choice = Callable[[Study, str, Collection[str]], Adjustment | None]
@@ -224,25 +230,25 @@ def features(survey: Survey, comparison: Comparison) -> np.ndarray:
         Each column has mean 0 and standard deviation 1 among these people; columns that do not vary are left out.
     """
     people, names = comparison.people, list(survey.study.attributes)
-    blocks = [_indicators(survey.levels[people, names.index(name)]) for name in comparison.adjustment.attributes]
+    blocks = [indicators(survey.levels[people, names.index(name)]) for name in comparison.adjustment.attributes]
     for name in comparison.adjustment.covariates:
         values = survey.covariates[name][people]
-        blocks.append(_spline(values) if values.dtype.kind == "f" else _indicators(values))
+        blocks.append(spline(values) if values.dtype.kind == "f" else indicators(values))
     joined = np.concatenate([np.empty((len(people), 0)), *blocks], axis=1)
     spread = joined.std(axis=0)
     varies = spread > 1e-9 * np.abs(joined).max(axis=0, initial=1)
     return (joined[:, varies] - joined[:, varies].mean(axis=0)) / spread[varies]
 
 
-def _indicators(values: np.ndarray) -> np.ndarray:
+def indicators(values: np.ndarray) -> np.ndarray:
     """One column for each distinct value but the first."""
     return (values[:, None] == np.unique(values)[1:]).astype(float)
 
 
-def _spline(values: np.ndarray) -> np.ndarray:
+def spline(values: np.ndarray) -> np.ndarray:
     distinct = np.unique(values)
     if len(distinct) <= KNOTS:
-        return _indicators(values)
+        return indicators(values)
     from sklearn.preprocessing import SplineTransformer
 
     knots = np.unique(np.quantile(values, np.linspace(0, 1, KNOTS)))

@@ -83,6 +83,7 @@ def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]
     from causal.distributions import distributions_table
     from causal.effects import survey_effects
     from causal.gaps import gap_checks
+    from causal.gate import gate_checks
     from causal.grid import grid_from_counts, subsets
     from causal.ignorability import checks, read_checks, write_checks
     from causal.runs import SURVEY_SECTIONS
@@ -98,7 +99,7 @@ def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]
     table = survey_effects(grids, study, survey.countries)
     if study.effects.adjusting:
         table = pd.concat([table, adjusted_rows(survey, estimated_by(table))], ignore_index=True)
-    found = [*checks(survey, table), *gap_checks(survey, grids)]
+    found = [*checks(survey, table), *gap_checks(survey, grids), *gate_checks(survey, estimated_by(table))]
     attributes = list(study.attributes)
     write_table(
         distributions_table(grids, study, survey.countries),

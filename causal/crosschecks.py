@@ -8,6 +8,7 @@ from typing import Any
 
 from causal.codes import code_key
 from causal.graph import ANSWER
+from causal.graphtext import parse_graph
 from causal.yamlfile import Located, Problem, line_of
 
 FILL_IN = "FILL-IN"
@@ -60,20 +61,52 @@ def _text_items(data: Any, *path: Any) -> list[str]:
 
 
 def _graph_problems(raw: Any) -> Iterable[_Found]:
-    measured = {*map(str, _mapping(raw, "attributes")), *map(str, _mapping(raw, "covariates"))}
-    latent = _text_items(raw, "graph", "latent")
+    attributes = list(map(str, _mapping(raw, "attributes")))
+    measured = {*attributes, *map(str, _mapping(raw, "covariates"))}
+    edges, latent, where = _graph(raw)
     known = {*measured, ANSWER, *latent}
-    for i, edge in enumerate(_items(raw, "graph", "edges")):
-        for node in edge if isinstance(edge, list) else []:
-            if isinstance(node, str) and node not in known:
+    for i, edge in enumerate(edges):
+        for node in edge:
+            if node not in known:
                 yield (
-                    ("graph", "edges", i),
+                    where or ("graph", "edges", i),
                     f"unknown node {node!r}; known are {', '.join(sorted(known))} "
-                    "(name unmeasured causes under graph.latent)",
+                    f"({'mark unmeasured causes [latent]' if where else 'name unmeasured causes under graph.latent'})",
                 )
     for node in latent:
         if node in measured or node == ANSWER:
-            yield ("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here"
+            yield where or ("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here"
+    if where or _mapping(raw, "graph").get("default_edges") is False:
+        for attribute in attributes:
+            if ANSWER not in _reached(attribute, edges):
+                yield (
+                    where or ("graph",),
+                    f"no arrows lead from attribute {attribute!r} to {ANSWER!r}, so it would have no effect to "
+                    f"estimate; draw {attribute} -> {ANSWER}",
+                )
+
+
+def _graph(raw: Any) -> tuple[list[tuple[str, str]], list[str], tuple[str, ...] | None]:
+    """Return the edges and latent nodes, and where the text stands that they come from, if they do."""
+    text = _mapping(raw, "graph").get("text")
+    if not isinstance(text, str):
+        pairs = [edge for edge in _items(raw, "graph", "edges") if isinstance(edge, list)]
+        edges = [tuple(node for node in edge if isinstance(node, str)) for edge in pairs]
+        return [edge for edge in edges if len(edge) == 2], _text_items(raw, "graph", "latent"), None
+    try:
+        found = parse_graph(text)
+    except ValueError:  # reported where the section is validated
+        return [], [], None
+    return list(found.edges), list(found.latent), ("graph", "text")
+
+
+def _reached(start: str, edges: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the nodes to which arrows lead from a node, itself included."""
+    found, new = {start}, {start}
+    while new:
+        new = {head for tail, head in edges if tail in new} - found
+        found |= new
+    return found
 
 
 def _name_problems(raw: Any) -> Iterable[_Found]:
@@ -89,9 +122,10 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
             yield ("covariates", name), "this name is an attribute's or the answer's already; choose another"
     loc = ("fit", "held_out", "questions")
     held_out = _text_items(raw, *loc)
-    for name in held_out:
-        if questions and name not in questions:
-            yield loc, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+    for where in (loc, ("checks", "negative_controls")):
+        for name in _text_items(raw, *where):
+            if questions and name not in questions:
+                yield where, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
     if questions and set(held_out) >= set(questions):
         yield loc, "every question is held out; leave at least one to train on"
     full = len(attributes)

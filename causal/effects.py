@@ -53,11 +53,38 @@ def survey_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]
         follow the ``cell`` rows in the same order.
     """
     table = _table(grids, study, countries, "cell", study.causal_graph.estimand)
-    enough = study.effects.support
     sizes = table[["n_reference", "n_treated", "n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
-    table["supported"] = np.all(sizes >= enough - ROUNDING, axis=1)
+    table["supported"] = _supported(sizes, study)
     table = with_q_values(table)
     return pd.concat([table, pooled_rows(table, study)], ignore_index=True) if study.effects.pools else table
+
+
+@dataclass(frozen=True)
+class ToggleShifts:
+    """The shifts of all toggles, each of shape (toggles,): index of the country, whether supported, and the figures."""
+
+    country: np.ndarray
+    supported: np.ndarray
+    found: cell.Shifts
+
+
+def toggle_shifts(grids: Sequence[Grid], study: Study) -> ToggleShifts:
+    """Estimate shifts, standard errors and intervals as `survey_effects` does, and nothing else, in its order."""
+    parts = []
+    for toggles in (toggles for grid in grids for toggles in _toggles(grid, study)):
+        question = toggles.place[-1]
+        score, options = scores(study)[question], option_counts(study)[question]
+        found = cell.shifts(toggles.low, toggles.high, score, options, study.effects.confidence, toggles.crossed)
+        ends = (toggles.low, toggles.high)
+        sizes = np.column_stack([values for end in ends for values in (end.n, end.n_eff)])
+        parts.append((toggles.place[0], _supported(sizes, study), *vars(found).values()))
+    country, supported, *figures = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return ToggleShifts(country, supported, cell.Shifts(*figures))
+
+
+def _supported(sizes: np.ndarray, study: Study) -> np.ndarray:
+    """Return whether all sizes of each toggle, shape (toggles, sizes), reach the support."""
+    return np.all(sizes >= study.effects.support - ROUNDING, axis=1)
 
 
 def model_effects(grids: Sequence[Grid], study: Study, countries: Sequence[str]) -> pd.DataFrame:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, false_discovery_control, norm
 
+from causal.check import Check
 from causal.counttable import AnySurvey, CountTable
 from causal.effects import ROUNDING
 from causal.encoding import MISSING
 from causal.grid import Grid
-from causal.ignorability import NONRESPONSE_SHARE, Check
+from causal.ignorability import NONRESPONSE_SHARE
 from causal.study import Study
 
 DIFFERENCE = 0.1

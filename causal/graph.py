@@ -44,10 +44,13 @@ class CausalGraph:
     latent: frozenset[str]
 
     @classmethod
-    def from_edges(cls, measured: Sequence[str], edges: Iterable[Edge], latent: Iterable[str]) -> CausalGraph:
-        """Build the graph; every measured node (attribute or covariate) points at the answer by default."""
+    def from_edges(
+        cls, measured: Sequence[str], edges: Iterable[Edge], latent: Iterable[str], default_edges: bool = True
+    ) -> CausalGraph:
+        """Build the graph; by default every measured node (attribute or covariate) points at the answer."""
         latent = frozenset(latent)
-        every = dict.fromkeys([*((a, ANSWER) for a in measured), *edges])
+        default = [(node, ANSWER) for node in measured] if default_edges else []
+        every = dict.fromkeys([*default, *edges])
         return cls((*measured, *sorted(latent), ANSWER), tuple(every), latent)
 
     def estimand(self, attribute: str, held: Iterable[str]) -> Estimand:
@@ -75,14 +78,15 @@ class CausalGraph:
         """Return everything that the attribute causes, directly or through others, the answer included."""
         import networkx as nx
 
-        return frozenset(nx.descendants(_digraph(self), attribute))
+        return frozenset(nx.descendants(digraph(self), attribute))
 
     def persona_edit(self, attribute: str, held: Iterable[str]) -> Estimand:
         """Name what editing one attribute of a model's persona does; an intervention is always identified."""
         return "controlled_direct" if self.caused_by(attribute) & set(held) else "total"
 
 
-def _digraph(graph: CausalGraph) -> nx.DiGraph:
+def digraph(graph: CausalGraph) -> nx.DiGraph:
+    """Return the graph for networkx."""
     import networkx as nx
 
     built = nx.DiGraph(list(graph.edges))
@@ -94,7 +98,7 @@ def _digraph(graph: CausalGraph) -> nx.DiGraph:
 def _estimand(graph: CausalGraph, attribute: str, held: frozenset[str]) -> Estimand:
     import networkx as nx
 
-    dag = _digraph(graph)
+    dag = digraph(graph)
     caused = held & nx.descendants(dag, attribute)
     intervened = {attribute} | caused
     cut = dag.copy()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from causal.check import Check
 from causal.counttable import AnySurvey, CountTable
 from causal.estimators.nuisance import BOUND
 from causal.files import write_json
 from causal.framecounts import FrameCounts
+from causal.graphchecks import identification_check
 from causal.grid import subsets
 from causal.overlap import Overlap, overlaps
 from causal.pooling import fits
@@ -31,24 +33,12 @@ SHOWN_CODES = 6
 BOUNDED_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check: what was measured, against which threshold, what it means and what to do."""
-
-    name: str
-    statistic: float
-    threshold: float
-    verdict: Literal["pass", "warn", "fail"]
-    meaning: str
-    advice: str
-
-
 def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
     """Run every check on a survey and its effects; pooled rows count in none but their own."""
     raw = estimated_by(effects)
     found = [
         support_check(raw, survey.study),
-        identification_check(raw),
+        identification_check(effects, survey.study),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *left_out_check(survey),
@@ -76,26 +66,6 @@ def support_check(effects: pd.DataFrame, study: Study) -> Check:
         "respondents (n and n_eff) "
         f"in both cells; at the finest granularity the smaller cell of a toggle has {smallest} (median).",
         "Nothing to do." if share == 1 else "Merge rare levels, drop an attribute, or read coarser granularities.",
-    )
-
-
-def identification_check(effects: pd.DataFrame) -> Check:
-    """Share of toggles that the declared DAG does not identify; fails if the finest granularity has any."""
-    unknown = effects["estimand"] == "not_identified"
-    finest = effects["granularity"] == effects["granularity"].max()
-    which = effects.loc[unknown, ["attribute", "granularity"]].drop_duplicates()
-    named = ", ".join(f"{row.attribute} at G={row.granularity}" for row in which.itertuples())
-    return Check(
-        "identification",
-        float(unknown.mean()),
-        0.0,
-        "fail" if (unknown & finest).any() else "warn" if unknown.any() else "pass",
-        f"The declared graph leaves a back-door path open for: {named}. These contrasts are associations."
-        if named
-        else "Given the declared graph, every toggle is a total or a controlled direct effect.",
-        "Read these rows as associations, or use personas that hold the confounding attribute fixed."
-        if named
-        else "Nothing to do.",
     )
 
 

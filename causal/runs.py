@@ -13,7 +13,7 @@ from causal.errors import InputError
 from causal.files import replace_file, write_json
 from causal.study import Study
 
-SURVEY_SECTIONS = ("survey", "attributes", "questions", "covariates", "effects", "graph")
+SURVEY_SECTIONS = ("survey", "attributes", "questions", "covariates", "effects", "graph", "checks")
 """Sections of the study that the survey's tables depend on."""
 TABLE_SECTIONS = ("attributes", "questions")
 """Sections that two sides must share for their tables to be compared."""

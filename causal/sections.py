@@ -22,6 +22,7 @@ from pydantic import (
 from causal import examples
 from causal.codes import Code, code_key
 from causal.graph import ANSWER, find_cycle
+from causal.graphtext import parse_graph
 
 
 def _as_list(value: object) -> object:
@@ -237,10 +238,27 @@ class EffectsSettings(Strict):
 
 
 class GraphSettings(Strict):
-    """The declared DAG. Every attribute points at the answer without being told to."""
+    """The declared DAG: (cause, effect) pairs, or a text in DOT or dagitty, which is taken apart into them.
+
+    With ``default_edges`` every attribute and covariate points at the answer without being told to; a text is taken
+    as it stands.
+    """
 
     edges: tuple[tuple[str, str], ...] = ()
     latent: tuple[str, ...] = ()
+    default_edges: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: object) -> object:
+        if not isinstance(given, dict) or "text" not in given:
+            return given
+        if len(given) > 1:
+            raise ValueError("text is the whole graph; give either text, or edges and latent")
+        if not isinstance(given["text"], str):
+            raise ValueError("text is a graph in DOT or dagitty; see docs/study.md")
+        found = parse_graph(given["text"])
+        return {"edges": found.edges, "latent": found.latent, "default_edges": False}
 
     @model_validator(mode="after")
     def _acyclic(self) -> GraphSettings:
@@ -249,6 +267,12 @@ class GraphSettings(Strict):
         if ANSWER in {tail for tail, _ in self.edges}:
             raise ValueError(f"{ANSWER!r} has an outgoing edge; the answer is the outcome and causes nothing here")
         return self
+
+
+class ChecksSettings(Strict):
+    """What the checks of the survey should know: questions that no attribute can move."""
+
+    negative_controls: tuple[str, ...] = ()
 
 
 class ModelSettings(Strict):

@@ -16,6 +16,7 @@ from causal.crosschecks import cross_problems
 from causal.graph import CausalGraph
 from causal.sections import (
     Attribute,
+    ChecksSettings,
     Covariate,
     DiagnosisSettings,
     EffectsSettings,
@@ -51,6 +52,7 @@ class Study(Strict):
     covariates: dict[Text, Covariate] = Field(default_factory=dict)
     effects: EffectsSettings = EffectsSettings()
     graph: GraphSettings = GraphSettings()
+    checks: ChecksSettings = ChecksSettings()
     model: ModelSettings | None = None
     prompt: PromptSettings = PromptSettings()
     fit: FitSettings = FitSettings()
@@ -124,9 +126,10 @@ class Study(Strict):
 
     @property
     def causal_graph(self) -> CausalGraph:
-        """The study's DAG, attributes and covariates pointing at the answer included."""
+        """The study's DAG, with the default edges if it has them."""
         measured = (*self.attributes, *self.covariates)
-        return CausalGraph.from_edges(measured, self.graph.edges, self.graph.latent)
+        graph = self.graph
+        return CausalGraph.from_edges(measured, graph.edges, graph.latent, default_edges=graph.default_edges)
 
     def country_name(self, country: str) -> str:
         """Return the name of a country as it is said in a persona."""

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 def commands() -> list[list[str]]:
@@ -82,6 +82,22 @@ def test_the_readmes_own_model_commands(own, tmp_path):
         extra = [] if "diagnostics.report" in words else ["--set", "effects.granularity=full"]
         run([*words, *extra], own)
     assert (own / "runs" / "trust2024" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_page_on_the_gate_runs_and_says_what_it_quotes(tmp_path):
+    page = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    study, drawn, latent = blocks("yaml", page)
+    audits = [line.partition("#") for line in "".join(blocks("bash", page)).splitlines()]
+    quoted = blocks("text", page)
+    said = [quoted[0], quoted[1] + quoted[2], quoted[3], quoted[4]]
+    files = [study, study + drawn, study + latent, study + latent]
+    for (command, _, comment), file, words in zip(audits, files, said, strict=True):
+        (tmp_path / "spending.yaml").write_text(file, encoding="utf-8")
+        argv = [sys.executable, *shlex.split(command)[1:]]
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == (3 if "exits 3" in comment else 0), done.stderr
+        assert not [line for line in words.splitlines() if line not in done.stdout]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from causal.estimators.newcombe import Freedom, Mean, difference, student_stretch
+from causal.estimators.newcombe import Difference, Freedom, Mean, difference, student_stretch
 from causal.estimators.result import Estimates
 from causal.estimators.wald import Shares, wald
 from causal.linearisation import quadratic
@@ -102,24 +102,19 @@ def contrast(
     Estimates
         NaN where one of the two cells is empty.
     """
-    ends = tuple(_End(cells, cells.covariance) for cells in (reference, treated))
-    tail = (1 + confidence) / 2
-    z = float(norm.ppf(tail))
-    a, b = (_scored(end, score, options) for end in ends)
-    covariance = 0.0 if crossed is None else quadratic(crossed, score)
-    stretch = _stretch(ends, (a, b), tail)
-    shift = difference(a, b, covariance, stretch)
-    low, high = shift.interval(z)
-    effect, cdf = (_proportions(ends, crossed, options, z, stretch, cumulated) for cumulated in (False, True))
+    found = _compared(reference, treated, score, options, confidence, crossed)
+    ends, z = found.ends, found.z
+    low, high = found.difference.interval(z)
+    effect, cdf = (_proportions(ends, crossed, options, z, found.stretch, cumulated) for cumulated in (False, True))
     test = wald(ends[0].shares, ends[1].shares, 0.0 if crossed is None else crossed)
     return Estimates(
         p_reference=reference.p,
         p_treated=treated.p,
-        shift=b.mean - a.mean,
-        std_error=np.sqrt(np.maximum(a.variance + b.variance - 2 * covariance, 0)),
+        shift=found.shift,
+        std_error=found.std_error,
         conf_low=low,
         conf_high=high,
-        p_value=shift.p_value(z),
+        p_value=found.difference.p_value(z),
         effect_low=effect[0],
         effect_high=effect[1],
         cdf_low=cdf[0],
@@ -127,6 +122,60 @@ def contrast(
         wald_statistic=test.statistic,
         wald_df=test.df,
         wald_p_value=test.p_value,
+    )
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """Shifts alone, with standard errors and intervals, each of shape (toggles,)."""
+
+    shift: np.ndarray
+    std_error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def shifts(
+    reference: Cells,
+    treated: Cells,
+    score: np.ndarray,
+    options: np.ndarray,
+    confidence: float,
+    crossed: np.ndarray | None = None,
+) -> Shifts:
+    """Return the shifts of `contrast`, without all that takes longer; parameters are the same."""
+    found = _compared(reference, treated, score, options, confidence, crossed)
+    return Shifts(found.shift, found.std_error, *found.difference.interval(found.z))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The two ends of toggles, and the difference of their mean scores."""
+
+    ends: tuple[_End, _End]
+    z: float
+    stretch: np.ndarray | float
+    difference: Difference
+    shift: np.ndarray
+    std_error: np.ndarray
+
+
+def _compared(
+    reference: Cells,
+    treated: Cells,
+    score: np.ndarray,
+    options: np.ndarray,
+    confidence: float,
+    crossed: np.ndarray | None,
+) -> _Compared:
+    ends = _End(reference, reference.covariance), _End(treated, treated.covariance)
+    tail = (1 + confidence) / 2
+    a, b = (_scored(end, score, options) for end in ends)
+    covariance = 0.0 if crossed is None else quadratic(crossed, score)
+    stretch = _stretch(ends, (a, b), tail)
+    error = np.sqrt(np.maximum(a.variance + b.variance - 2 * covariance, 0))
+    return _Compared(
+        ends, float(norm.ppf(tail)), stretch, difference(a, b, covariance, stretch), b.mean - a.mean, error
     )
 
 

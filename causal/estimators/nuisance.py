@@ -25,14 +25,21 @@ class Propensity:
 
     Attributes
     ----------
-    value : ndarray, shape (people,)
-        Probability given the features, within `BOUND`.
-    bounded : ndarray of bool, shape (people,)
-        Whether it was beyond.
+    raw : ndarray, shape (people,)
+        Probability given the features.
     """
 
-    value: np.ndarray
-    bounded: np.ndarray
+    raw: np.ndarray
+
+    @property
+    def value(self) -> np.ndarray:
+        """Probability kept within `BOUND`, shape (people,)."""
+        return np.clip(self.raw, BOUND, 1 - BOUND)
+
+    @property
+    def bounded(self) -> np.ndarray:
+        """Whether it was beyond, shape (people,)."""
+        return self.value != self.raw
 
 
 def folds(arm: np.ndarray, psu: np.ndarray | None) -> np.ndarray | None:
@@ -86,8 +93,7 @@ def propensities(x: np.ndarray, arm: np.ndarray, weight: np.ndarray, fold: np.nd
             found[out] = model.predict_proba(x[out])[:, 1]
         else:
             found[out] = np.average(arm[rest], weights=weight[rest])
-    kept = np.clip(found, BOUND, 1 - BOUND)
-    return Propensity(kept, kept != found)
+    return Propensity(found)
 
 
 def outcomes(x: np.ndarray, y: np.ndarray, weight: np.ndarray, arm: np.ndarray, fold: np.ndarray) -> np.ndarray:

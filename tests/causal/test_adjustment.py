@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal.adjusted import adjusted_rows
 from causal.adjustment import CHUNK, adjustment, comparisons, estimands, features, known, question_chunks
 from causal.counts import count
 from causal.effects import survey_effects
@@ -156,3 +157,30 @@ def test_chunks_cover_every_question_once(n: int, questions: int, options: int) 
     chunks = list(question_chunks(n, questions, options))
     assert [q for chunk in chunks for q in range(chunk.start, chunk.stop)] == list(range(questions))
     assert all((chunk.stop - chunk.start) * n * options <= CHUNK or chunk.stop - chunk.start == 1 for chunk in chunks)
+
+
+def m_shaped(rng: np.random.Generator, n: int, a: np.ndarray | None = None) -> pd.DataFrame:
+    """The two legs of an M: u moves attribute and m, v moves m and the answer; ``a`` sets the attribute."""
+    u, v = rng.normal(size=(2, n))
+    own = (rng.random(n) < 1 / (1 + np.exp(-2 * u))).astype(int) if a is None else a
+    m, latent = u + v + 0.3 * rng.normal(size=n), 0.5 * own + 1.5 * v + rng.normal(size=n)
+    return pd.DataFrame({"a": own, "m": m, "q": 1 + np.digitize(latent, [-0.5, 0.8])})
+
+
+def test_aipw_leaves_a_collider_out_and_finds_the_truth(one_question: Any) -> None:
+    rng, n = np.random.default_rng(0), 6000
+    set_to = [m_shaped(rng, 400_000, np.full(400_000, level))["q"].mean() for level in (0, 1)]
+    truth = (set_to[1] - set_to[0]) / 2
+    data = m_shaped(rng, n)
+    text = "dag { u [latent] v [latent] u -> a u -> m v -> m v -> answer a -> answer }"
+    asked: dict[str, Any] = {"covariates": {"m": {}}, "effects": {"estimator": ["cell", "aipw"]}}
+    drawn, default = (one_question(**asked, **more) for more in ({"graph": {"text": text}}, {}))
+
+    def found(study: Study) -> pd.Series:
+        survey = read_survey(study, data)
+        return adjusted_rows(survey, cell_rows(survey)).iloc[0]
+
+    right, wrong = found(drawn), found(default)
+    assert right["estimand"] == "total"
+    assert abs(right["shift"] - truth) < 3 * right["std_error"]
+    assert abs(wrong["shift"] - truth) > 10 * wrong["std_error"]  # what adjusting for m would do

@@ -115,7 +115,7 @@ def test_strict_stops_with_3_where_the_graph_leaves_the_finest_toggles_open(
     assert main(arguments(study_folder)) == 0
     capsys.readouterr()
     assert main(arguments(study_folder, "--strict")) == 3
-    assert "identification: The declared graph leaves a back-door path open for: education at G=1" in (
+    assert "identification: Given the graph, the contrast of education with nothing else held fixed is no causal" in (
         capsys.readouterr().err
     )
 

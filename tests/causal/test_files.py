@@ -45,3 +45,9 @@ def test_file_beside_keeps_the_suffix_and_the_folder(tmp_path: Path) -> None:
         assert (beside.parent, beside.suffix) == (tmp_path, ".parquet")
         beside.touch()
     assert (tmp_path / "t.parquet").is_file()
+
+
+def test_what_json_has_no_word_for_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())

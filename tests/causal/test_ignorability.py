@@ -13,7 +13,6 @@ from causal.ignorability import (
     checks,
     design_check,
     design_effects,
-    identification_check,
     nonresponse_check,
     read_checks,
     support_check,
@@ -51,24 +50,6 @@ def test_support_reports_the_smaller_cell_at_the_finest_granularity(study: Study
     fine["n_reference"] = pd.array([3, 30, 11], dtype="Int64")
     fine["n_treated"] = pd.array([50, 7, 40], dtype="Int64")
     assert "smaller cell of a toggle has 7 (median)" in support_check(pd.concat([coarse, fine]), study).meaning
-
-
-@pytest.mark.parametrize(
-    ("coarse", "fine", "verdict", "share"),
-    [
-        ("total", "controlled_direct", "pass", 0),
-        ("not_identified", "total", "warn", 0.5),
-        ("total", "not_identified", "fail", 0.5),
-        ("not_identified", "not_identified", "fail", 1),
-    ],
-)
-def test_identification_fails_if_the_finest_granularity_is_open(
-    coarse: str, fine: str, verdict: str, share: float
-) -> None:
-    check = identification_check(pd.concat([effects([True], coarse), effects([True], fine, granularity=2)]))
-    assert (check.verdict, check.statistic) == (verdict, share)
-    assert ("a at G=1" in check.meaning) == (coarse == "not_identified")
-    assert ("a at G=2" in check.meaning) == (fine == "not_identified")
 
 
 @pytest.mark.parametrize(("silent", "verdict"), [(0, "pass"), (2, "pass"), (3, "warn")])
@@ -133,7 +114,8 @@ def test_design_check_warns_of_lonely_psus(one_question: Any) -> None:
 def test_every_check_is_run_and_survives_the_file(study: Study, respondents: pd.DataFrame, tmp_path: Path) -> None:
     import json
 
-    found = checks(read_survey(study, respondents), effects([True]))
+    held = {"gender": None, "education": None, "residence": None}
+    found = checks(read_survey(study, respondents), effects([True]).assign(attribute="gender", **held))
     assert [check.name for check in found] == [
         "support",
         "identification",

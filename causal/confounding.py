@@ -1,0 +1,160 @@
+"""Checks of what something unmeasured would have to be, and of what the measured covariates do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from causal.adjustment import adjustment
+from causal.check import NOTHING, Check, counted, listed, worst_rows
+from causal.regressions import Regression, regression
+from causal.sensitivity import e_value, risk_ratio, robustness_value, times_as_strong
+from causal.survey import Survey
+
+MOVED = 0.01
+"""Shift by which leaving out a covariate may move an attribute's effects on average."""
+FRAGILE = 0.2
+"""Share of effects that something no stronger than a measured covariate may explain away."""
+LEVEL = 0.05
+
+
+def regressions(survey: Survey) -> list[Regression]:
+    """Regress every question on every contrast of an attribute, given what that is adjusted for."""
+    study = survey.study
+    return [
+        regression(survey, adjustment(study, name, ()), levels[base], levels[treated])
+        for name, attribute in study.attributes.items()
+        for levels in [list(attribute.levels)]
+        for base, treated in attribute.pairs
+    ]
+
+
+def sensitivity_check(fitted: Sequence[Regression], questions: Sequence[str]) -> list[Check]:
+    """Share of the effects told apart from 0 that a confounder as strong as a measured covariate explains away.
+
+    With the median robustness value and E-value; nothing where no regression could be fitted.
+    """
+    rows = [row for one in fitted for row in _sensitivities(one, questions)]
+    if not rows:
+        return []
+    told = [row for row in rows if row["robustness_alpha"] > 0]
+    weak = [row for row in told if row["times"] < 1]
+    share = len(weak) / len(told) if told else 0.0
+    return [
+        Check(
+            "sensitivity",
+            share,
+            FRAGILE,
+            "pass" if share <= FRAGILE else "warn",
+            _sensitivity_meaning(rows, told, len(weak)),
+            "Ask what could be that strong and was not measured; add it as a covariate, or as a latent node of the "
+            "graph."
+            if share > FRAGILE
+            else NOTHING,
+            worst_rows(rows, lambda row: row["robustness"]),
+        )
+    ]
+
+
+def _sensitivity_meaning(rows: Sequence[dict[str, Any]], told: Sequence[dict[str, Any]], weak: int) -> str:
+    start = (
+        f"{len(told)} of {counted(len(rows), 'effect')} (one for each attribute's level and question, over all "
+        f"countries) "
+        f"can be told apart from 0."
+    )
+    if not told:
+        return start + " So there is nothing that a confounder would have to explain away."
+    middle = (
+        f" To explain the median one away, something unmeasured would have to explain "
+        f"{np.median([row['robustness'] for row in told]):.1%} of the variance that is left of both the attribute "
+        f"and the "
+        f"answer (robustness value), or be tied to both by a risk ratio of "
+        f"{np.median([row['e_value'] for row in told]):.2f} (E-value)."
+    )
+    known = [row for row in told if row["benchmark"] is not None]
+    if not known:
+        return start + middle + " Nothing is adjusted for that this could be compared with."
+    names = list(dict.fromkeys(row["benchmark"] for row in known))
+    return f"{start}{middle} {_beside(known, weak)} ({listed(names)})."
+
+
+def _beside(known: Sequence[dict[str, Any]], weak: int) -> str:
+    finite = [row["times"] for row in known if np.isfinite(row["times"])]
+    such = "the strongest thing that is adjusted for"
+    if weak:
+        return f"{counted(weak, 'effect')} would be explained away by a confounder no stronger than {such}"
+    if not finite:
+        return f"No confounder however many times as strong as {such} would do so"
+    nearest = min((row for row in known if np.isfinite(row["times"])), key=lambda row: row["times"])
+    return (
+        f"The most fragile, {nearest['attribute']} on {nearest['question']}, needs a confounder "
+        f"{nearest['times']:.1f} times "
+        f"as strong as {such}"
+    )
+
+
+def _sensitivities(fit: Regression, questions: Sequence[str]) -> list[dict[str, Any]]:
+    return [_sensitivity(fit, q, questions[q]) for q in range(len(questions)) if not np.isnan(fit.estimate[q])]
+
+
+def _sensitivity(fit: Regression, q: int, question: str) -> dict[str, Any]:
+    """Return one effect's row; ``times`` is infinite where no multiple of a covariate's strength is enough."""
+    estimate, r2, dof = float(fit.estimate[q]), float(fit.partial_r2[q]), float(fit.dof[q])
+    f = float(np.sqrt(r2 / max(1 - r2, 1e-12)))
+    times = [
+        times_as_strong(float(a), float(y), f) for a, y in zip(fit.with_attribute, fit.with_answer[:, q], strict=True)
+    ]
+    nearest = int(np.argmin(times)) if times else None
+    t = f * np.sqrt(dof)
+    return {
+        "attribute": fit.adjustment.attribute,
+        "treated": fit.treated,
+        "question": question,
+        "shift": estimate,
+        "partial_r2": r2,
+        "e_value": float(e_value(risk_ratio(estimate, fit.deviation[q]))),
+        "robustness": float(robustness_value(t, dof)),
+        "robustness_alpha": float(robustness_value(t, dof, alpha=LEVEL)),
+        "benchmark": None if nearest is None else fit.adjustment.names[nearest],
+        "times": np.inf if nearest is None else times[nearest],
+    }
+
+
+def left_out_check(fitted: Sequence[Regression]) -> list[Check]:
+    """Largest mean change of an attribute's effects when one thing adjusted for is left out; none without any."""
+    rows = [
+        {
+            "attribute": fit.adjustment.attribute,
+            "treated": fit.treated,
+            "left_out": name,
+            "mean_change": float(np.nanmean(np.abs(change))),
+            "largest_change": float(np.nanmax(np.abs(change))),
+        }
+        for fit in fitted
+        for name, change in zip(fit.adjustment.names, fit.left_out - fit.estimate, strict=True)
+        if not np.isnan(change).all()
+    ]
+    if not rows:
+        return []
+    worst: dict[str, Any] = max(rows, key=lambda row: float(str(row["mean_change"])))
+    moved = float(worst["mean_change"])
+    calm = moved <= MOVED
+    return [
+        Check(
+            "leave one out",
+            moved,
+            MOVED,
+            "pass" if calm else "warn",
+            f"Of all that effects are adjusted for, {worst['left_out']} matters most: without it those of "
+            f"{worst['attribute']} ({worst['treated']}) move by {moved:.3f} on average over questions, at most by "
+            f"{worst['largest_change']:.3f} (in units of the shift).",
+            NOTHING
+            if calm
+            else f"Effects of {worst['attribute']} rest on {worst['left_out']} being held fixed: read them with it "
+            f"in the "
+            "persona, or adjusted for it.",
+            worst_rows(rows, lambda row: row["mean_change"]),
+        )
+    ]

@@ -1,0 +1,215 @@
+"""Checks of the declared graph: which estimand each contrast has, and whether the survey contradicts the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from causal.adjustment import adjustment
+from causal.check import NOTHING, Check, Verdict, counted, listed, worst_rows
+from causal.graph import ANSWER
+from causal.identification import Identification, adjustment_sets, identify, roles
+from causal.independence import Finding, findings
+from causal.sections import ADJUSTING
+from causal.study import Study
+from causal.survey import Survey
+from causal.tables import estimated_by
+
+SENTENCES = 3
+"""Contrasts that are spelled out; the others are in the details."""
+FOUND = 0.05
+"""Level of q-values."""
+WEAK, STRONG = 0.05, 0.1
+"""Strength of a violated independence from which it warns, and from which it fails."""
+
+
+def identification_check(effects: pd.DataFrame, study: Study) -> Check:
+    """Share of toggles that nothing asked for identifies; fails if the finest granularity has any.
+
+    A toggle whose ``cell`` row is not identified, but that of an adjusting estimator is, makes it warn.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        The effects table, all estimators.
+    study : Study
+        Attributes, covariates and the DAG.
+    """
+    cells = estimated_by(effects)
+    open_ = (cells["estimand"] == "not_identified").to_numpy()
+    saved = _identified_by_adjusting(effects, len(cells))
+    unknown = open_ & ~saved
+    finest = (cells["granularity"] == cells["granularity"].max()).to_numpy()
+    found = [identify(study.causal_graph, name, held) for name, held in _contrasts(cells, study)]
+    lacking = [one for one in found if one.estimand == "not_identified"]
+    return Check(
+        "identification",
+        float(unknown.mean()),
+        0.0,
+        "fail" if (unknown & finest).any() else "warn" if open_.any() else "pass",
+        _identification_meaning(found, lacking, study, bool((open_ & saved).any())),
+        _identification_advice(lacking, study, bool(unknown.any())),
+        [_identified(study, one) for one in found],
+    )
+
+
+def _identified_by_adjusting(effects: pd.DataFrame, toggles: int) -> np.ndarray:
+    """Return whether an adjusting estimator's row of each toggle is identified; they follow the cell rows in order."""
+    found = np.zeros(toggles, dtype=bool)
+    for estimator, rows in effects.groupby("estimator", sort=False):
+        if estimator in ADJUSTING:
+            found |= (rows["estimand"] != "not_identified").to_numpy()
+    return found
+
+
+def _identification_meaning(
+    found: Sequence[Identification], lacking: Sequence[Identification], study: Study, saved: bool
+) -> str:
+    direct = [one for one in found if one.estimand == "controlled_direct"]
+    said = [one.sentence for one in sorted(lacking or direct, key=lambda one: -len(one.held))]
+    parts = [] if lacking else ["Given the declared graph, every toggle is a total or a controlled direct effect."]
+    parts += said[:SENTENCES]
+    if len(said) > SENTENCES:
+        parts.append(f"The details in checks.json have {counted(len(said) - SENTENCES, 'more contrast')}.")
+    if saved:
+        parts.append(f"The rows of {listed(study.effects.adjusting)} close such paths by what they adjust for.")
+    return " ".join([*parts, *_not_adjusted_for(study)])
+
+
+def _not_adjusted_for(study: Study) -> Iterator[str]:
+    """Say of each covariate that an attribute's effect is not adjusted for why it is not."""
+    graph = study.causal_graph
+    for attribute in study.attributes:
+        kept = adjustment(study, attribute, ()).names
+        caused = graph.caused_by(attribute)
+        below = [name for name in study.covariates if name in caused]
+        if below:
+            yield (
+                f"The effect of {attribute} is not adjusted for {listed(below)}, which it causes: that would take part "
+                "of it away, or tie it to other causes."
+            )
+        ties = [name for name in (*study.attributes, *study.covariates) if name not in (attribute, *caused, *kept)]
+        if ties:
+            yield (
+                f"Nor for {listed(ties)}: "
+                if below
+                else f"The effect of {attribute} is not adjusted for {listed(ties)}: "
+            ) + "that would open a path between causes whose common effect it is, and is not needed."
+
+
+def _identification_advice(lacking: Sequence[Identification], study: Study, unknown: bool) -> str:
+    if not lacking:
+        return NOTHING
+    sets = {one.attribute: adjustment_sets(study.causal_graph, one.attribute).minimal for one in lacking}
+    by_covariate = any(set(names or ()) & set(study.covariates) for names in sets.values())
+    if not unknown:
+        return "Read these cell rows as associations, and the adjusted rows as effects."
+    if all(names is None for names in sets.values()):
+        return "Read these rows as associations; check sensitivity says how strong what is unmeasured would have to be."
+    advice = "Read these rows as associations, or use personas that hold what would identify them"
+    if by_covariate and not study.effects.adjusting:
+        advice += "; covariates are adjusted for with effects.estimator: [cell, aipw]"
+    return advice + "."
+
+
+def _contrasts(cells: pd.DataFrame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
+    """Return every attribute with what is held, as the table has them."""
+    names = list(study.attributes)
+    held = cells[names].notna().assign(attribute=cells["attribute"]).drop_duplicates()
+    return [
+        (str(row["attribute"]), tuple(name for name in names if row[name])) for row in held.to_dict(orient="records")
+    ]
+
+
+def _identified(study: Study, one: Identification) -> dict[str, Any]:
+    graph = study.causal_graph
+    sets = adjustment_sets(graph, one.attribute)
+    return {
+        "attribute": one.attribute,
+        "held": list(one.held),
+        "estimand": one.estimand,
+        "open_paths": list(one.open_paths),
+        "mediators": list(one.mediators),
+        "colliders": list(one.colliders),
+        "sentence": one.sentence,
+        "roles": {node: list(found) for node, found in roles(graph, one.attribute).items()},
+        "minimal_adjustment": None if sets.minimal is None else list(sets.minimal),
+        "canonical_adjustment": None if sets.canonical is None else list(sets.canonical),
+    }
+
+
+def implications_check(survey: Survey) -> Check:
+    """Strongest violated independence of the graph; warns from .05, fails from .1, and only if edges were declared."""
+    found, drawn = findings(survey), bool(survey.study.graph.edges)
+    broken = [one for one in found if one.q_value < FOUND]
+    strongest: dict[str, float] = {}
+    for one in sorted(broken, key=lambda one: -one.strength):
+        strongest.setdefault(str(one.claim), one.strength)
+    worst = max(strongest.values(), default=0.0)
+    return Check(
+        "implications of the graph",
+        worst,
+        WEAK,
+        _implications_verdict(worst, drawn),
+        _implications_meaning(found, strongest, drawn),
+        NOTHING if worst < WEAK else _implications_advice(drawn),
+        worst_rows([_tested(one) for one in found], lambda row: -row["q_value"]),
+    )
+
+
+def _implications_verdict(worst: float, drawn: bool) -> Verdict:
+    if worst < WEAK:
+        return "pass"
+    return "fail" if worst >= STRONG and drawn else "warn"
+
+
+def _implications_meaning(found: Sequence[Finding], strongest: dict[str, float], drawn: bool) -> str:
+    start = "" if drawn else "No edges are declared, so attributes count as causes of the answer that are unrelated. "
+    if not found:
+        return start + (
+            "The graph implies nothing that the survey could contradict: all that was measured is joined by an arrow "
+            "or a "
+            "latent cause."
+        )
+    claims = len({str(one.claim) for one in found})
+    start += f"The graph implies {counted(claims, 'independency', 'independencies')} that the survey can contradict; "
+    if not strongest:
+        return start + "none is contradicted."
+    shown = [f"{_between(claim)} ({size:.2f})" for claim, size in strongest.items()]
+    verb = "does" if len(shown) == 1 else "do"
+    weak = " All are weak." if max(strongest.values()) < WEAK else ""
+    return (
+        f"{start}{len(shown)} {verb} not hold (q < {FOUND}): {listed(shown, 4)}. In brackets is the association that "
+        f"is "
+        f"left, from 0 to 1.{weak}"
+    )
+
+
+def _between(claim: str) -> str:
+    return claim.replace(f" and {ANSWER}", " and the answer")
+
+
+def _implications_advice(drawn: bool) -> str:
+    if drawn:
+        return (
+            "Draw an arrow, or a latent common cause, between the two if that is what you believe; then read how the "
+            "estimands change."
+        )
+    return (
+        "Declare under graph.edges which attribute causes which (or a latent cause of both under graph.latent): only "
+        "then "
+        "are estimands more than a default."
+    )
+
+
+def _tested(one: Finding) -> dict[str, Any]:
+    return {
+        "independent": str(one.claim),
+        "question": one.question,
+        "strength": one.strength,
+        "p_value": one.p_value,
+        "q_value": one.q_value,
+    }

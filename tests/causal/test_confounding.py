@@ -1,0 +1,90 @@
+"""What is said about unmeasured confounding and about leaving covariates out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from causal.adjustment import Adjustment
+from causal.confounding import left_out_check, sensitivity_check
+from causal.regressions import Regression
+from causal.sensitivity import robustness_value, times_as_strong
+
+
+def fit(**changes: Any) -> Regression:
+    """One attribute on two questions, adjusted for age; 400 degrees of freedom."""
+    parts: dict[str, Any] = {
+        "adjustment": Adjustment("sex", (), ("age",)),
+        "reference": "male",
+        "treated": "female",
+        "estimate": np.array([0.1, 0.2]),
+        "partial_r2": np.array([0.03, 0.2]),
+        "dof": np.array([400.0, 400.0]),
+        "deviation": np.array([0.3, 0.3]),
+        "with_attribute": np.array([0.05]),
+        "with_answer": np.array([[0.05, 0.05]]),
+        "left_out": np.array([[0.105, 0.215]]),
+    }
+    return Regression(**(parts | changes))
+
+
+def test_rows_by_hand_and_the_most_fragile_is_named() -> None:
+    (found,) = sensitivity_check([fit()], ["q1", "q2"])
+    rows = {row["question"]: row for row in found.details}
+    f = np.sqrt(0.03 / 0.97)
+    assert rows["q1"]["robustness"] == pytest.approx((np.sqrt(f**4 + 4 * f**2) - f**2) / 2, rel=1e-4)
+    assert rows["q1"]["robustness_alpha"] == pytest.approx(float(robustness_value(f * 20, 400, alpha=0.05)), rel=1e-4)
+    ratio = np.exp(0.91 * 0.1 / 0.3)
+    assert rows["q1"]["e_value"] == pytest.approx(ratio + np.sqrt(ratio * (ratio - 1)), rel=1e-4)
+    times = times_as_strong(0.05, 0.05, f)
+    assert times > 1
+    assert f"The most fragile, sex on q1, needs a confounder {times:.1f} times as strong" in found.meaning
+    assert "(age)" in found.meaning
+    assert found.meaning.startswith("2 of 2 effects")
+    assert [row["question"] for row in found.details] == ["q2", "q1"]
+    assert (found.verdict, found.statistic) == ("pass", 0)
+
+
+def test_what_a_measured_covariate_could_explain_away_warns() -> None:
+    strong = fit(with_attribute=np.array([0.3]), with_answer=np.array([[0.3, 0.01]]))
+    (found,) = sensitivity_check([strong], ["q1", "q2"])
+    assert (found.verdict, found.statistic) == ("warn", 0.5)
+    assert "1 effect would be explained away by a confounder no stronger than the strongest thing" in found.meaning
+    assert "was not measured" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"partial_r2": np.array([1e-6, 1e-6])}, "0 of 2 effects"),
+        ({"partial_r2": np.array([1e-6, 1e-6])}, "nothing that a confounder would have to explain away"),
+        ({"with_attribute": np.array([0.0])}, "No confounder however many times as strong"),
+        ({"estimate": np.array([0.1, np.nan])}, "1 of 1 effect "),
+    ],
+)
+def test_nothing_to_say_is_said_in_words(changes: dict[str, Any], words: str) -> None:
+    (found,) = sensitivity_check([fit(**changes)], ["q1", "q2"])
+    assert words in found.meaning
+    assert found.verdict == "pass"
+    assert "inf" not in found.meaning
+    assert "nan" not in found.meaning
+
+
+def test_without_a_single_regression_there_is_no_check() -> None:
+    unknown = np.array([np.nan, np.nan])
+    none = fit(estimate=unknown, partial_r2=unknown, dof=unknown, left_out=unknown[None])
+    assert sensitivity_check([none], ["q1", "q2"]) == left_out_check([none]) == []
+
+
+@pytest.mark.parametrize(
+    ("left_out", "verdict", "moved"), [((0.105, 0.215), "pass", 0.01), ((0.09, 0.22), "warn", 0.015)]
+)
+def test_the_covariate_that_matters_most_is_named(left_out: tuple[float, float], verdict: str, moved: float) -> None:
+    two = fit(adjustment=Adjustment("sex", (), ("age", "region")), left_out=np.array([left_out, [0.101, 0.2]]))
+    (found,) = left_out_check([two])
+    assert found.verdict == verdict
+    assert found.statistic == pytest.approx(moved)
+    assert "age matters most: without it those of sex (female) move" in found.meaning
+    assert [row["left_out"] for row in found.details] == ["age", "region"]
