@@ -1,4 +1,4 @@
-"""A methods paragraph for a paper, from the study and the tables."""
+"""What a paper says of its methods, from the study and the tables: a paragraph, and the wording of the questions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from causal.study import Study
 from diagnostics.inputs import Inputs
+from diagnostics.page import Table
 from diagnostics.verdict import Q
 
 ESTIMATORS = {
@@ -146,6 +147,16 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # run from a clone that was never installed
         return "(version not recorded)"
+
+
+def question_table(inputs: Inputs) -> Table:
+    """The wording of every question, and where a shift above 0 leads."""
+    rows = tuple(
+        (name, one.text, one.topic, *(list(one.options.values())[end] for end in (0, -1)), str(len(one.options)))
+        for name, one in inputs.study.questions.items()
+    )
+    caption = "The questions as they were asked. A shift above 0 leads towards the last option."
+    return Table(caption, ("question", "wording", "topic", "first option", "last option", "options"), rows, 5)
 
 
 def joined(names: Iterable[str], last: str = "and") -> str:

@@ -1,0 +1,153 @@
+"""The survey's own figures on paper, with their captions: effects by question, by topic, the graph, balance."""
+
+from __future__ import annotations
+
+import textwrap
+
+from diagnostics import surveyfigures
+from diagnostics.averages import held_in_words, question_effects
+from diagnostics.balance import love_rows
+from diagnostics.dag import INTERACTION, Picture, by_default, picture
+from diagnostics.drawing import Drawing, drawn
+from diagnostics.figures import pale_frame
+from diagnostics.heat import panels
+from diagnostics.inputs import Inputs
+
+NAME_WIDTH = 64
+"""Characters of a question's name in a figure."""
+MOST_QUESTIONS = 40
+"""Questions that are drawn; of more, those furthest from 0."""
+
+
+def draw_attributes(inputs: Inputs) -> list[Drawing]:
+    """One forest plot per attribute with a supported toggle."""
+    return [
+        _draw_attribute(inputs, name, i)
+        for i, name in enumerate(inputs.study.attributes, start=1)
+        if (inputs.effects["supported"] & (inputs.effects["attribute"] == name)).any()
+    ]
+
+
+def _draw_attribute(inputs: Inputs, attribute: str, number: int) -> Drawing:
+    rows = question_effects(inputs, attribute)
+    furthest = rows["shift"].abs().groupby(rows["question"]).max().nlargest(MOST_QUESTIONS)
+    shown = rows[rows["question"].isin(furthest.index)]
+    names = {name: _named(name, one.text) for name, one in inputs.study.questions.items()}
+    lines = len(furthest) * max(1.0, 0.55 * len(rows[["reference", "treated"]].drop_duplicates()))
+    return drawn(
+        f"attribute_{number}",
+        f"Effects of {attribute} on each question, with intervals",
+        (8.4, 0.9 + 0.24 * lines),
+        lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names)),
+        _attribute_caption(inputs, attribute, len(furthest), rows["question"].nunique()),
+    )
+
+
+def _named(name: str, text: str) -> str:
+    return textwrap.shorten(f"{name}: {text}", NAME_WIDTH, placeholder=" …")
+
+
+def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: int) -> str:
+    levels = list(inputs.study.attributes[attribute].levels)
+    rows = question_effects(inputs, attribute)
+    several = max(len(values) for values in rows["by_country"]) > 1
+    held = held_in_words(inputs, attribute)
+    contrast = f"{levels[0]} → {levels[1]}" if len(levels) == 2 else "colours are its contrasts"
+    return " ".join(
+        [
+            f"{attribute} ({contrast}; {held}).",
+            f"The dots are shifts with their {inputs.study.effects.confidence:.0%} intervals"
+            + (", averaged over countries, each counted alike; the pale dots are the countries." if several else "."),
+            *([] if held.startswith("nothing") else ["Contexts are averaged in proportion to their respondents."]),
+            "A dot is filled where this attribute moves this question by more than chance (q < .05), in whichever "
+            "context or country; else it is hollow.",
+            *([f"Of {questions} questions, the {shown} furthest from 0 are drawn."] if shown < questions else []),
+        ]
+    )
+
+
+def draw_topics(inputs: Inputs) -> list[Drawing]:
+    """The heat map, if any toggle has support: panels one above the other."""
+    found = panels(inputs)
+    if not found:
+        return []
+    limit = max(0.05, *(float(one.size.max().max()) for one in found))
+    columns = max(one.size.shape[1] for one in found)
+    topics = len(found[0].size)
+
+    def fill(figure: object) -> None:
+        axes = figure.subplots(len(found), 1, squeeze=False).ravel()  # type: ignore[attr-defined]
+        for ax, one in zip(axes, found, strict=True):
+            surveyfigures.heat_panel(ax, one.size, one.found, limit, one.title, one is found[-1])
+
+    across = "topic and attribute" if len(found) == 1 and not found[0].title else "topic (rows) and country (columns)"
+    caption = (
+        f"Size of shifts by {across}: the root mean square, with the part that sampling error gives taken out. .00 is "
+        "what noise alone would leave, a blank is no support, and bold is where at least one toggle has q < .05. Signs are "
+        "left out, because questions point in different directions."
+    )
+    size = (min(8.4, 3.2 + 0.62 * columns + 0.5 * (columns < 6) * columns), 0.6 + len(found) * (0.5 + 0.27 * topics))
+    return [drawn("topics", f"Heat map of effect sizes by {across}", size, fill, caption)]
+
+
+def draw_graph(inputs: Inputs) -> list[Drawing]:
+    """The DAG."""
+    shown = picture(inputs)
+    across = 1 + max(x for x, _ in shown.places.values())
+    heights = [y for _, y in shown.places.values()]
+    size = (min(8.4, 2.3 * across + 0.6), 1.0 + 0.72 * (max(heights) - min(heights) + 1))
+    caption = _graph_caption(inputs, shown)
+    return [
+        drawn(
+            "graph",
+            "The declared causal graph",
+            size,
+            lambda figure: surveyfigures.graph(figure.subplots(), shown),
+            caption,
+        )
+    ]
+
+
+def _graph_caption(inputs: Inputs, shown: Picture) -> str:
+    if by_default(inputs.study):
+        words = [
+            "No arrows were declared, so this is the default graph: every attribute and the country cause the answer by "
+            f"themselves and through their interaction ({INTERACTION}, which is not measured), and not one another."
+        ]
+    else:
+        words = ["The graph that the study declares; every arrow runs from cause to effect."]
+        if shown.latent:
+            words.append("What has a dashed frame is not measured and cannot be held fixed.")
+    if shown.open:
+        words.append(
+            "Orange arrows lie on paths that stay open in the toggles that hold the most fixed: through them people differ "
+            "in more than the attribute, so these contrasts are associations."
+        )
+    if shown.notes:
+        words.append(
+            "A mediator is held fixed although the attribute causes it, so its share of the effect is taken out; a collider "
+            "is a common effect that ties its causes together by being held."
+        )
+    return " ".join(words)
+
+
+def draw_balance(inputs: Inputs) -> list[Drawing]:
+    """The love plot, where the balance check left its rows."""
+    rows = love_rows(inputs)
+    if rows.empty:
+        return []
+    caption = (
+        "How far people at two levels of an attribute differ in other things, in standard deviations (mean over "
+        f"countries): as they are, and weighted by the inverse of their estimated propensities. Below "
+        f"{surveyfigures.BALANCED} (dashed) they count as alike. Contrasts of cells make people alike in what they hold "
+        "fixed, not by weights."
+    )
+    return [
+        drawn(
+            "balance",
+            "Standardised differences before and after weighting",
+            (8.4, 1.1 + 0.24 * len(rows)),
+            lambda figure: pale_frame(surveyfigures.love_plot(figure.subplots(), rows)),
+            caption,
+        )
+    ]
