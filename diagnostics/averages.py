@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control, norm
 
 from diagnostics.inputs import Inputs
 from diagnostics.verdict import Q
@@ -24,14 +25,15 @@ def question_effects(inputs: Inputs, attribute: str) -> pd.DataFrame:
     Intervals are joined from those of the toggles by the method of variance estimates recovery (Zou & Donner 2008,
     Statistics in Medicine 27, 1693): root of the sum of squares of the weighted distances between estimate and bound.
     Contexts that share respondents or PSUs are not independent; there the distances are added up, which bounds the
-    interval from outside. A single toggle keeps its own interval.
+    interval from outside. A single toggle keeps its own interval and p-value; that of a mean is two-sided and normal, by
+    how often the distance to its bound fits between it and 0.
 
     Returns
     -------
     DataFrame
         One row per question and contrast, in the study's order: ``question``, ``reference``, ``treated``, ``shift``,
-        ``conf_low``, ``conf_high``, ``found`` (family q-value of question and attribute below .05), ``by_country``
-        (array of the countries' own shifts).
+        ``conf_low``, ``conf_high``, ``found`` (differs from 0 with q < .05, Benjamini-Hochberg over these rows),
+        ``by_country`` (array of the countries' own shifts).
     """
     rows = coarsest(inputs, attribute)
     shared = bool(inputs.study.survey.psu) or len(_held(rows, inputs)) > 1
@@ -53,12 +55,22 @@ def question_effects(inputs: Inputs, attribute: str) -> pd.DataFrame:
         count=("shift", "size"),
         by_country=("shift", np.array),
     )
-    found = rows.groupby(contrast, sort=False)["family_q_value"].min() < Q
-    return means.assign(
-        conf_low=means["shift"] - np.sqrt(means["below"]) / means["count"],
-        conf_high=means["shift"] + np.sqrt(means["above"]) / means["count"],
-        found=found,
-    ).reset_index()[[*contrast, "shift", "conf_low", "conf_high", "found", "by_country"]]
+    low, high = (means["shift"] + side * np.sqrt(means[name]) / means["count"] for side, name in _SIDES)
+    means = means.assign(conf_low=low, conf_high=high)
+    groups = rows.groupby(contrast, sort=False)["p_value"]
+    p = groups.first().where(groups.size() == 1, _p_value(means, inputs.study.effects.confidence)).fillna(1.0)
+    means = means.assign(found=false_discovery_control(p.to_numpy(dtype=float)) < Q)
+    return means.reset_index()[[*contrast, "shift", "conf_low", "conf_high", "found", "by_country"]]
+
+
+_SIDES = ((-1, "below"), (1, "above"))
+
+
+def _p_value(means: pd.DataFrame, confidence: float) -> np.ndarray:
+    shift = means["shift"].to_numpy()
+    towards = np.where(shift > 0, shift - means["conf_low"], means["conf_high"] - shift)
+    z = norm.isf((1 - confidence) / 2) * np.abs(shift) / np.maximum(towards, 1e-12)
+    return 2 * norm.sf(z)
 
 
 def _held(rows: pd.DataFrame, inputs: Inputs) -> list[tuple[str, ...]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,6 +19,14 @@ from diagnostics.inputs import Inputs
 
 CONTEXT, INTERACTION = "country", "E"
 SWEEPS = 8
+NOTE_WIDTH = 19
+"""Characters of a line beneath a node's name."""
+COLUMN = 2.9
+"""Distance of two columns, in units of the distance of two rows of nodes without notes."""
+CHARACTER, LINE = 0.115, 0.27
+"""Width of a character and height of a line, in the same units."""
+BENDS = (0.0, 0.12, -0.12, 0.2, -0.2, 0.3, -0.3, 0.4, -0.4, 0.5, -0.5)
+"""How far an arrow may bow, over its length; tried in this order."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +36,30 @@ class Picture:
     Attributes
     ----------
     places : dict of str to tuple of float
-        Column (0 is leftmost, the answer is last) and height of every node.
-    edges : tuple
-        (cause, effect) pairs.
+        Where every node stands: causes left of what they cause, the answer rightmost.
+    bends : dict of (cause, effect) to float
+        Every arrow, and how far it bows to its right over its length so as to pass other nodes by.
     latent : frozenset of str
         Nodes that nothing measures.
     open : frozenset
         Edges on paths that stay open in the finest toggles.
-    notes : dict of str to tuple of str
-        What is said beneath a node's name.
+    labels : dict of str to str
+        A node's name and what is said beneath it, in lines.
     """
 
     places: dict[str, tuple[float, float]]
-    edges: tuple[Edge, ...]
+    bends: dict[Edge, float]
     latent: frozenset[str]
     open: frozenset[Edge]
-    notes: dict[str, tuple[str, ...]]
+    labels: dict[str, str]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top of nodes and arrows."""
+        ends = [(self.places[tail], self.places[head], rad) for (tail, head), rad in self.bends.items()]
+        points = [*self.places.values(), *(point for end in ends for point in curve(*end))]
+        xs, ys = zip(*points, strict=True)
+        return min(xs), max(xs), min(ys), max(ys)
 
 
 def picture(inputs: Inputs) -> Picture:
@@ -52,11 +70,20 @@ def picture(inputs: Inputs) -> Picture:
         sources = [*study.attributes, *study.covariates, *([] if CONTEXT in study.attributes else [CONTEXT])]
         edges = [(node, head) for node in sources for head in (INTERACTION, ANSWER)] + [(INTERACTION, ANSWER)]
         latent = {INTERACTION}
-    nodes = [node for node in graph.nodes if node != ANSWER]
     found = finest(identified(inputs))
-    return Picture(
-        layout(nodes, edges), tuple(edges), frozenset(latent), open_edges(found, edges), _notes(found)
-    )
+    notes = _notes(found) | ({INTERACTION: ["interaction"]} if by_default(study) else {})
+    labels = {
+        node: _label(node, node in latent, notes.get(node, []))
+        for node in dict.fromkeys([*graph.nodes, *sum(edges, ())])
+    }
+    places = layout(labels, edges)
+    bends = {edge: bend(edge, places, labels) for edge in edges}
+    return Picture(places, bends, frozenset(latent), open_edges(found, edges), labels)
+
+
+def _label(node: str, hidden: bool, notes: Sequence[str]) -> str:
+    lines = [*notes, *(["not measured"] if hidden else [])]
+    return "\n".join([node, *(part for line in lines for part in textwrap.wrap(line, NOTE_WIDTH))])
 
 
 def by_default(study: Study) -> bool:
@@ -87,27 +114,26 @@ def open_edges(found: Iterable[dict[str, Any]], edges: Iterable[Edge]) -> frozen
     return frozenset(edge for edge in edges if edge in steps)
 
 
-def _notes(found: Iterable[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+def _notes(found: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
     notes: dict[str, list[str]] = defaultdict(list)
     for kind, word in (("mediators", "mediator of"), ("colliders", "collider for")):
         named: dict[str, list[str]] = defaultdict(list)
         for row in found:
             for node in row[kind]:
-                if row["attribute"] not in named[node]:
-                    named[node].append(row["attribute"])
+                named[node].append(row["attribute"])
         for node, attributes in named.items():
-            notes[node].append(f"{word} {', '.join(attributes)}")
-    return {node: tuple(lines) for node, lines in notes.items()}
+            notes[node].append(f"{word} {', '.join(dict.fromkeys(attributes))}")
+    return dict(notes)
 
 
-def layout(nodes: Sequence[str], edges: Sequence[Edge]) -> dict[str, tuple[float, float]]:
+def layout(labels: Mapping[str, str], edges: Sequence[Edge]) -> dict[str, tuple[float, float]]:
     """Place causes left of what they cause, the answer last, with few crossings.
 
     Columns are longest paths from a root, roots moved next to what they cause first; within columns nodes are sorted by
     the mean height of their neighbours a few times over (the barycentre heuristic of Sugiyama, Tagawa & Toda 1981).
     """
     dag = nx.DiGraph()
-    dag.add_nodes_from([*nodes, ANSWER])
+    dag.add_nodes_from(labels)
     dag.add_edges_from(edges)
     column = {node: i for i, layer in enumerate(nx.topological_generations(dag)) for node in layer}
     column[ANSWER] = max([i for node, i in column.items() if node != ANSWER], default=-1) + 1
@@ -122,7 +148,8 @@ def layout(nodes: Sequence[str], edges: Sequence[Edge]) -> dict[str, tuple[float
         for i in sorted(layers):
             layers[i].sort(key=lambda node: -_middle(dag, node, height))
             height |= {node: (len(layers[i]) - 1) / 2 - place for place, node in enumerate(layers[i])}
-    return {node: (float(column[node]), height[node] + _stagger(column[node], node)) for node in dag}
+    row = max(1.0, *(LINE * (2 + label.count("\n")) + 0.2 for label in labels.values()))
+    return {node: (COLUMN * column[node], row * height[node] + _stagger(column[node], node)) for node in dag}
 
 
 def _middle(dag: nx.DiGraph, node: str, height: dict[str, float]) -> float:
@@ -133,3 +160,27 @@ def _middle(dag: nx.DiGraph, node: str, height: dict[str, float]) -> float:
 def _stagger(column: int, node: str) -> float:
     """Raise every other column a little, so that an arrow past a column does not run through its nodes."""
     return 0.0 if node == ANSWER else 0.22 * (-1) ** column
+
+
+def bend(edge: Edge, places: Mapping[str, tuple[float, float]], labels: Mapping[str, str]) -> float:
+    """Return the smallest bend with which an arrow passes all other nodes by, or meets as little of them as can be."""
+
+    def met(rad: float) -> int:
+        points = curve(places[edge[0]], places[edge[1]], rad)
+        return sum(_inside(point, places[node], labels[node]) for node in places if node not in edge for point in points)
+
+    return min(BENDS, key=met)
+
+
+def curve(start: tuple[float, float], end: tuple[float, float], rad: float) -> list[tuple[float, float]]:
+    """Return points along the quadratic curve that matplotlib's ``arc3`` draws."""
+    (x0, y0), (x2, y2) = start, end
+    x1, y1 = (x0 + x2) / 2 + rad * (y2 - y0), (y0 + y2) / 2 - rad * (x2 - x0)
+    weights = [((1 - t) ** 2, 2 * t * (1 - t), t**2) for t in (i / 40 for i in range(41))]
+    return [(a * x0 + b * x1 + c * x2, a * y0 + b * y1 + c * y2) for a, b, c in weights]
+
+
+def _inside(point: tuple[float, float], place: tuple[float, float], label: str) -> bool:
+    lines = label.split("\n")
+    wide, high = CHARACTER * max(map(len, lines)) / 2 + 0.1, LINE * len(lines) / 2 + 0.12
+    return math.fabs(point[0] - place[0]) < wide and math.fabs(point[1] - place[1]) < high

@@ -36,9 +36,12 @@ class Panel:
 
 
 def panels(inputs: Inputs) -> list[Panel]:
-    """Return one panel of topics by attributes for one country, else one per attribute of topics by countries."""
+    """Return one panel of topics by attributes for one country, else one per attribute of topics by countries.
+
+    None where no toggle has support, and none for one topic in one country.
+    """
     rows = _toggles(inputs)
-    if rows.empty:
+    if rows.empty or (rows["topic"].nunique() == 1 and inputs.effects["country"].nunique() == 1):
         return []
     topics = list(rows["topic"].value_counts(sort=True).index[:MOST_TOPICS])
     topics = [topic for topic in dict.fromkeys(rows["topic"]) if topic in topics]

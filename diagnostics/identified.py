@@ -26,7 +26,7 @@ def estimand_table(inputs: Inputs) -> Table | None:
             rows[0]["attribute"],
             "; ".join(_listed(row["held"]) for row in rows),
             ESTIMANDS[rows[0]["estimand"]],
-            rows[0]["sentence"],
+            rows[0]["sentence"].replace(" <- ", " ← ").replace(" -> ", " → "),
             _adjustment(rows[0]["minimal_adjustment"]),
         )
         for _, rows in sorted(groups.items(), key=lambda item: order.index(item[0][0]))

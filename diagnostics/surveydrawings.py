@@ -13,8 +13,10 @@ from diagnostics.figures import pale_frame
 from diagnostics.heat import panels
 from diagnostics.inputs import Inputs
 
-NAME_WIDTH = 64
-"""Characters of a question's name in a figure."""
+NAME_WIDTH, NAME_LINES = 52, 2
+"""Characters of a line of a question's name in a figure, and its lines; the page has a table of the whole wording."""
+UNIT = 0.6
+"""Inches of a unit of the graph."""
 MOST_QUESTIONS = 40
 """Questions that are drawn; of more, those furthest from 0."""
 
@@ -33,18 +35,20 @@ def _draw_attribute(inputs: Inputs, attribute: str, number: int) -> Drawing:
     furthest = rows["shift"].abs().groupby(rows["question"]).max().nlargest(MOST_QUESTIONS)
     shown = rows[rows["question"].isin(furthest.index)]
     names = {name: _named(name, one.text) for name, one in inputs.study.questions.items()}
-    lines = len(furthest) * max(1.0, 0.55 * len(rows[["reference", "treated"]].drop_duplicates()))
+    contrasts = len(rows[["reference", "treated"]].drop_duplicates())
+    deep = any("\n" in names[name] for name in furthest.index)
+    height = max(0.36 if deep else 0.24, 0.13 * contrasts)
     return drawn(
         f"attribute_{number}",
         f"Effects of {attribute} on each question, with intervals",
-        (8.4, 0.9 + 0.24 * lines),
-        lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names)),
+        (8.4, 1.1 + (0.2 if contrasts > 1 else 0.0) + height * len(furthest)),
+        lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names, attribute)),
         _attribute_caption(inputs, attribute, len(furthest), rows["question"].nunique()),
     )
 
 
 def _named(name: str, text: str) -> str:
-    return textwrap.shorten(f"{name}: {text}", NAME_WIDTH, placeholder=" …")
+    return "\n".join(textwrap.wrap(f"{name}: {text}", NAME_WIDTH, max_lines=NAME_LINES, placeholder=" …"))
 
 
 def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: int) -> str:
@@ -59,8 +63,8 @@ def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: in
             f"The dots are shifts with their {inputs.study.effects.confidence:.0%} intervals"
             + (", averaged over countries, each counted alike; the pale dots are the countries." if several else "."),
             *([] if held.startswith("nothing") else ["Contexts are averaged in proportion to their respondents."]),
-            "A dot is filled where this attribute moves this question by more than chance (q < .05), in whichever "
-            "context or country; else it is hollow.",
+            "A dot is filled where the shift differs from 0 with q < .05 (false discoveries among the questions of this "
+            "figure), else hollow.",
             *([f"Of {questions} questions, the {shown} furthest from 0 are drawn."] if shown < questions else []),
         ]
     )
@@ -71,7 +75,7 @@ def draw_topics(inputs: Inputs) -> list[Drawing]:
     found = panels(inputs)
     if not found:
         return []
-    limit = max(0.05, *(float(one.size.max().max()) for one in found))
+    limit = max(0.1, *(float(one.size.max().max()) for one in found))
     columns = max(one.size.shape[1] for one in found)
     topics = len(found[0].size)
 
@@ -93,9 +97,8 @@ def draw_topics(inputs: Inputs) -> list[Drawing]:
 def draw_graph(inputs: Inputs) -> list[Drawing]:
     """The DAG."""
     shown = picture(inputs)
-    across = 1 + max(x for x, _ in shown.places.values())
-    heights = [y for _, y in shown.places.values()]
-    size = (min(8.4, 2.3 * across + 0.6), 1.0 + 0.72 * (max(heights) - min(heights) + 1))
+    left, right, bottom, top = shown.extent
+    size = (UNIT * (right - left + 2 * surveyfigures.EDGE[0]), UNIT * (top - bottom + 2 * surveyfigures.EDGE[1]))
     caption = _graph_caption(inputs, shown)
     return [
         drawn(
@@ -123,11 +126,11 @@ def _graph_caption(inputs: Inputs, shown: Picture) -> str:
             "Orange arrows lie on paths that stay open in the toggles that hold the most fixed: through them people differ "
             "in more than the attribute, so these contrasts are associations."
         )
-    if shown.notes:
-        words.append(
-            "A mediator is held fixed although the attribute causes it, so its share of the effect is taken out; a collider "
-            "is a common effect that ties its causes together by being held."
-        )
+    notes = " ".join(shown.labels.values())
+    if "mediator of" in notes:
+        words.append("A mediator is held fixed although the attribute causes it: its share of the effect is taken out.")
+    if "collider for" in notes:
+        words.append("A collider is a common effect of two causes, and ties them together by being held fixed.")
     return " ".join(words)
 
 

@@ -14,13 +14,13 @@ from diagnostics.dag import Picture
 from diagnostics.figures import LABEL_COLORS, LABEL_MARKERS
 
 INK, GRAY, PALE, OPEN = "#222222", "#6b6b6b", "#b9c0c6", "#D55E00"
-COLUMN = 2.6
-"""Distance between two columns of the graph, in units of its rows."""
+EDGE = (1.3, 0.9)
+"""Room around the graph's nodes, in its units."""
 BALANCED = 0.1
 """Standardised difference up to which levels count as alike."""
 
 
-def question_rows(ax: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> Axes:
+def question_rows(ax: Axes, rows: pd.DataFrame, names: Mapping[str, str], attribute: str) -> Axes:
     """Draw one line per question, the largest shift on top: each contrast's mean, its interval, the countries behind.
 
     Parameters
@@ -31,6 +31,8 @@ def question_rows(ax: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> Axe
         From `diagnostics.averages.question_effects`.
     names : mapping of str to str
         What each question is called.
+    attribute : str
+        Named in the title, with its levels if it has two.
     """
     top = rows.groupby("question", sort=False)["shift"].mean().sort_values(ascending=False, kind="stable")
     place = {name: len(top) - 1.0 - i for i, name in enumerate(top.index)}
@@ -48,14 +50,20 @@ def question_rows(ax: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> Axe
         ax.hlines(y, own["conf_low"], own["conf_high"], color=color, linewidth=1.5, zorder=2)
         face = np.where(own["found"], color, "white")
         label = f"{reference} → {treated}"
-        ax.scatter(own["shift"], y, s=30, c=face, edgecolors=color, linewidths=1.2, marker=marker, zorder=3, label=label)
-    ax.set_yticks(list(place.values()), [names[name] for name in place])
-    ax.set(ylim=(-0.7, len(top) - 0.3), xlabel="shift: below 0 towards the first option, above 0 towards the last")
+        ax.scatter(
+            own["shift"], y, s=30, c=face, edgecolors=color, linewidths=1.2, marker=marker, zorder=3, label=label
+        )
+    ax.set_yticks(list(place.values()), [names[name] for name in place], fontsize=8.5)
+    ax.set(
+        ylim=(-0.7, len(top) - 0.3),
+        xlabel="shift, −1 to 1\n(below 0 towards the first option, above 0 towards the last)",
+    )
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
+    ax.set_title(attribute if len(contrasts) > 1 else f"{attribute}: {label}", loc="left", fontweight="bold")
     if len(contrasts) > 1:
-        ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handletextpad=0.3)
+        ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1.0), frameon=False, handletextpad=0.3)
     return ax
 
 
@@ -106,57 +114,38 @@ def heat_panel(ax: Axes, size: pd.DataFrame, found: pd.DataFrame, limit: float, 
 
 def graph(ax: Axes, shown: Picture) -> Axes:
     """Draw the DAG: latent nodes dashed, arrows on open paths coloured, mediators and colliders named."""
-    place = {node: (COLUMN * x, y) for node, (x, y) in shown.places.items()}
     boxes = {}
-    for node, (x, y) in place.items():
+    for node, (x, y) in shown.places.items():
         hidden = node in shown.latent
-        boxes[node] = ax.text(
-            x,
-            y,
-            "\n".join([node, *(["not measured"] if hidden else []), *shown.notes.get(node, ())]),
-            ha="center",
-            va="center",
-            fontsize=9,
-            fontweight="bold" if node == ANSWER else "normal",
-            linespacing=1.25,
-            zorder=3,
-            bbox={
-                "boxstyle": "round,pad=0.45",
-                "facecolor": "#eef4f8" if node == ANSWER else "white",
-                "edgecolor": GRAY if hidden else INK,
-                "linestyle": (0, (4, 2)) if hidden else "solid",
-                "linewidth": 1.1,
-            },
-        )
-    xs, ys = zip(*place.values(), strict=True)
-    ax.set(xlim=(min(xs) - 1.1, max(xs) + 1.1), ylim=(min(ys) - 0.8, max(ys) + 0.8))
+        frame = {
+            "boxstyle": "round,pad=0.4",
+            "facecolor": "#e3eef5" if node == ANSWER else "white",
+            "edgecolor": GRAY if hidden else INK,
+            "linestyle": (0, (4, 2)) if hidden else "solid",
+        }
+        boxes[node] = ax.text(x, y, shown.labels[node], ha="center", va="center", fontsize=8.5, zorder=1, bbox=frame)
+    left, right, bottom, top = shown.extent
+    ax.set(xlim=(left - EDGE[0], right + EDGE[0]), ylim=(bottom - EDGE[1], top + EDGE[1]), aspect="equal")
     ax.set_axis_off()
-    ax.figure.draw_without_rendering()
-    for edge in shown.edges:
-        ax.add_patch(_arrow(edge, shown, place, boxes))
+    for (tail, head), rad in shown.bends.items():
+        opened = (tail, head) in shown.open
+        arrow = FancyArrowPatch(
+            shown.places[tail],
+            shown.places[head],
+            arrowstyle="-|>",
+            mutation_scale=11,
+            connectionstyle=f"arc3,rad={rad}",
+            patchA=boxes[tail].get_bbox_patch(),
+            patchB=boxes[head].get_bbox_patch(),
+            shrinkA=0,
+            shrinkB=1,
+            color=OPEN if opened else GRAY,
+            linewidth=1.7 if opened else 1.0,
+            zorder=3 if opened else 2,  # after the boxes, whose places are known once they are drawn
+            gid=f"{tail} -> {head}",
+        )
+        ax.add_patch(arrow)
     return ax
-
-
-def _arrow(edge: tuple[str, str], shown: Picture, place: Mapping, boxes: Mapping) -> FancyArrowPatch:
-    tail, head = edge
-    skipped = abs(shown.places[head][0] - shown.places[tail][0]) > 1
-    bend = 0.0 if not skipped else -0.22 if shown.places[tail][1] + shown.places[head][1] >= 0 else 0.22
-    color = OPEN if edge in shown.open else GRAY
-    return FancyArrowPatch(
-        place[tail],
-        place[head],
-        arrowstyle="-|>",
-        mutation_scale=11,
-        connectionstyle=f"arc3,rad={bend}",
-        patchA=boxes[tail].get_bbox_patch(),
-        patchB=boxes[head].get_bbox_patch(),
-        shrinkA=0,
-        shrinkB=2,
-        color=color,
-        linewidth=1.8 if edge in shown.open else 1.0,
-        zorder=2 if edge in shown.open else 1,
-        gid=f"{tail} -> {head}",
-    )
 
 
 def love_plot(ax: Axes, rows: pd.DataFrame) -> Axes:
