@@ -25,8 +25,8 @@ def question_effects(inputs: Inputs, attribute: str) -> pd.DataFrame:
     Intervals are joined from those of the toggles by the method of variance estimates recovery (Zou & Donner 2008,
     Statistics in Medicine 27, 1693): root of the sum of squares of the weighted distances between estimate and bound.
     Contexts that share respondents or PSUs are not independent; there the distances are added up, which bounds the
-    interval from outside. A single toggle keeps its own interval and p-value; that of a mean is two-sided and normal, by
-    how often the distance to its bound fits between it and 0.
+    interval from outside. A single toggle keeps its own interval and p-value; a mean's p-value is two-sided and normal,
+    by how often the distance to its bound fits between it and 0.
 
     Returns
     -------
@@ -103,8 +103,7 @@ def sizes(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        By group: ``toggles``; ``mean`` absolute shift; ``noise``, the mean absolute shift of as many toggles without any
-        effect, ``sqrt(2 / pi) * std_error``; ``beyond``, the root of the mean of ``shift**2 - std_error**2``, the size
+        By group: ``toggles``; ``mean`` absolute shift; ``noise``, the mean absolute shift of toggles without any effect, ``sqrt(2 / pi) * std_error``; ``beyond``, the root of the mean of ``shift**2 - std_error**2``, the size
         with its sampling variance taken out (0 if that is negative); ``found``, the toggles with q < .05.
     """
     shift, error = rows["shift"].astype(float), rows["std_error"].astype(float)

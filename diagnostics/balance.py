@@ -16,8 +16,8 @@ def love_rows(inputs: Inputs) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``attribute``, ``contrast`` (attribute and levels in words), ``variable``, ``before``, ``after``; empty where the
-        run does not hold them or nothing is adjusted for. In the order of the check, one attribute after the other.
+        ``attribute``, ``contrast`` (attribute and levels in words), ``variable``, ``before``, ``after``; empty where
+        the run does not hold them or nothing is adjusted for. In the order of the check, one attribute after the other.
     """
     rows = pd.DataFrame([row for check in inputs.checks if check.name == "balance" for row in check.details])
     if rows.empty:

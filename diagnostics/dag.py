@@ -132,7 +132,7 @@ def layout(labels: Mapping[str, str], edges: Sequence[Edge]) -> dict[str, tuple[
     Columns are longest paths from a root, roots moved next to what they cause first; within columns nodes are sorted by
     the mean height of their neighbours a few times over (the barycentre heuristic of Sugiyama, Tagawa & Toda 1981).
     """
-    dag = nx.DiGraph()
+    dag: nx.DiGraph = nx.DiGraph()
     dag.add_nodes_from(labels)
     dag.add_edges_from(edges)
     column = {node: i for i, layer in enumerate(nx.topological_generations(dag)) for node in layer}
@@ -167,7 +167,9 @@ def bend(edge: Edge, places: Mapping[str, tuple[float, float]], labels: Mapping[
 
     def met(rad: float) -> int:
         points = curve(places[edge[0]], places[edge[1]], rad)
-        return sum(_inside(point, places[node], labels[node]) for node in places if node not in edge for point in points)
+        return sum(
+            _inside(point, places[node], labels[node]) for node in places if node not in edge for point in points
+        )
 
     return min(BENDS, key=met)
 

@@ -127,7 +127,8 @@ def embedded(drawing: Drawing) -> str:
     """Return the SVG for inside an HTML page: scaled to its column, described for screen readers, no namespaces."""
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawing.svg)
     width = float(re.findall(r'viewBox="0 0 ([\d.]+) ', svg)[0])
-    head = f'<svg role="img" aria-label="{html.escape(drawing.description)}" style="width:100%;max-width:{width * 1.25:.0f}px;height:auto" '
+    style = f"width:100%;max-width:{width * 1.25:.0f}px;height:auto"
+    head = f'<svg role="img" aria-label="{html.escape(drawing.description)}" style="{style}" '
     svg = re.sub(r'^<svg width="[^"]*" height="[^"]*" ', lambda _: head, svg)
     assert svg.startswith(head)
     return svg

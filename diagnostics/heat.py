@@ -41,11 +41,11 @@ def panels(inputs: Inputs) -> list[Panel]:
     None where no toggle has support, and none for one topic in one country.
     """
     rows = _toggles(inputs)
-    if rows.empty or (rows["topic"].nunique() == 1 and inputs.effects["country"].nunique() == 1):
+    if rows.empty or (len(rows["topic"].unique()) * len(inputs.effects["country"].unique()) == 1):
         return []
     topics = list(rows["topic"].value_counts(sort=True).index[:MOST_TOPICS])
     topics = [topic for topic in dict.fromkeys(rows["topic"]) if topic in topics]
-    countries = [name for name in sorted(inputs.effects["country"].unique())]
+    countries = sorted(inputs.effects["country"].unique())
     if len(countries) == 1:
         return [_panel("", sizes(rows, ["topic", "attribute"]), topics, list(dict.fromkeys(rows["attribute"])))]
     named = {country: inputs.study.country_name(country) for country in countries}
@@ -63,30 +63,32 @@ def _toggles(inputs: Inputs) -> pd.DataFrame:
 
 
 def _panel(title: str, found: pd.DataFrame, topics: list[str], columns: list[str]) -> Panel:
-    size, count = (found[name].unstack().reindex(index=topics, columns=columns) for name in ("beyond", "found"))
+    wide = found.reset_index().pivot_table(index="topic", columns=found.index.names[1], values=["beyond", "found"])
+    size, count = (wide[name].reindex(index=topics, columns=columns) for name in ("beyond", "found"))
     return Panel(title, size, count)
 
 
 def topic_table(inputs: Inputs) -> Table | None:
     """Return the size of effects by attribute and topic over all countries; None if no toggle has support."""
     rows = _toggles(inputs)
-    if rows.empty or rows["topic"].nunique() == 1:
+    if rows.empty or len(rows["topic"].unique()) == 1:
         return None
     lines = tuple(
         (
-            str(attribute),
-            str(topic),
-            str(row["toggles"]),
-            f"{row['mean']:.3f}",
-            f"{row['noise']:.3f}",
-            f"{row['beyond']:.3f}",
-            f"{row['found']} ({percent(row['found'] / row['toggles'])})",
+            str(row.attribute),
+            str(row.topic),
+            str(row.toggles),
+            f"{row.mean:.3f}",
+            f"{row.noise:.3f}",
+            f"{row.beyond:.3f}",
+            f"{row.found} ({percent(row.found / row.toggles)})",
         )
-        for (attribute, topic), row in sizes(rows, ["attribute", "topic"]).astype(object).iterrows()
+        for row in sizes(rows, ["attribute", "topic"]).reset_index().itertuples()
     )
     head = ("attribute", "topic", "toggles", "mean size of shift", "from noise alone", "beyond noise", "q < .05")
     caption = (
         "Effects by attribute and topic, over all countries, on the toggles of the heat map. “From noise alone” is the "
-        "mean size that sampling error alone would give; “beyond noise” is the size with the sampling variance taken out."
+        "mean size that sampling error alone would give; “beyond noise” is the size with the sampling variance "
+        "taken out."
     )
     return Table(caption, head, lines, 2)

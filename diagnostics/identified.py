@@ -13,8 +13,8 @@ from diagnostics.page import ESTIMANDS, Table
 def estimand_table(inputs: Inputs) -> Table | None:
     """Return one row per attribute and kind of contrast, with its sentence; None where the run holds no details.
 
-    Sets of held attributes for which the same is measured, for the same reason, share a row; its sentence is that of the
-    largest.
+    Sets of held attributes for which the same is measured, for the same reason, share a row; its sentence is that of
+    the largest.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in sorted(identified(inputs), key=lambda row: -len(row["held"])):
@@ -33,8 +33,8 @@ def estimand_table(inputs: Inputs) -> Table | None:
     )
     head = ("attribute", "held fixed", "measures", "in words, for the first set named", "hold for the total effect")
     caption = (
-        "What each contrast measures if the graph is right. Sets that stand in one row, apart by semicolons, measure the "
-        "same for the same reason. The last column is a smallest set that would identify the attribute's total effect."
+        "What each contrast measures if the graph is right. Sets that stand in one row, apart by semicolons, measure "
+        "the same for the same reason. The last column is a smallest set that would identify the attribute's total effect."
     )
     return Table(caption, head, lines, len(head)) if lines else None
 
@@ -48,8 +48,8 @@ def role_table(inputs: Inputs) -> Table | None:
     lines = tuple((node, *(", ".join(own.get(node, ["–"])) for own in roles.values())) for node in nodes)
     caption = (
         "What each thing in the graph is to the effect of each attribute on the answer. A confounder causes both; a "
-        "mediator carries part of the effect; a collider is a common effect of two causes and ties them together if it is "
-        "held; a descendant is caused by the attribute and does not cause the answer; an instrument causes the answer "
+        "mediator carries part of the effect; a collider is a common effect of two causes and ties them together if it "
+        "is held; a descendant is caused by the attribute and does not cause the answer; an instrument causes the answer "
         "through the attribute only; neutral is none of these."
     )
     return Table(caption, ("", *(f"for {name}" for name in roles)), lines, 1 + len(roles))

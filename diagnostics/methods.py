@@ -24,7 +24,7 @@ ESTIMATORS = {
 _KINDS = {
     "total": "total effects",
     "controlled_direct": "controlled direct effects",
-    "not_identified": "associations, not identified as effects",
+    "not_identified": "associations that are not identified as effects",
 }
 
 
@@ -59,7 +59,7 @@ def _people(inputs: Inputs) -> str:
     n = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     where = joined(countries) if len(countries) <= 20 else f"{len(countries)} countries"
     many = f" ({len(countries)} countries)" if 1 < len(countries) <= 20 else ""
-    return f"The data are the answers of respondents in {where}{many}; n = {n} respondents answered a question."
+    return f"Respondents come from {where}{many}; n = {n} answers per question."
 
 
 def answered(distributions: pd.DataFrame, study: Study) -> tuple[int, int]:
@@ -99,8 +99,8 @@ def _effects(inputs: Inputs) -> str:
     against = "its first level" + (f" (of {joined(adjacent)}: the level before it)" if adjacent else "")
     return (
         f"Each level of an attribute is contrasted with {against}, within countries and with other attributes held "
-        f"fixed ({number} attributes specified). The shift is the difference of the mean answers, options scored in order "
-        f"from 0 to 1; effects are estimated {joined([ESTIMATORS[name] for name in asked], 'and, beside that,')}."
+        f"fixed ({number} attributes specified). The shift is the difference of the mean answers, options scored in "
+        f"order from 0 to 1; effects are estimated {joined([ESTIMATORS[name] for name in asked], 'and, beside that,')}."
     )
 
 
@@ -114,7 +114,7 @@ def _support(inputs: Inputs) -> str:
 
 def _intervals(study: Study) -> str:
     return (
-        f"Intervals have a nominal level of {study.effects.confidence:.0%} and join one Wilson score interval per group "
+        f"Intervals of these differences ({study.effects.confidence:.0%}) join one Wilson score interval per group "
         "(Newcombe, 1998; Zou and Donner, 2008). "
         f"False discoveries are controlled at {Q:.0%} by the hierarchical procedure of Benjamini and Bogomolov (2014), "
         "with question and attribute as families (q-values)."
@@ -123,22 +123,22 @@ def _intervals(study: Study) -> str:
 
 def _graph(inputs: Inputs) -> str:
     counts = inputs.effects["estimand"].value_counts()
-    kinds = [f"{counts[key]:,} as {words}" for key, words in _KINDS.items() if key in counts]
+    kinds = [f"{words} ({counts[key]:,})" for key, words in _KINDS.items() if key in counts]
     graph = inputs.study.graph
     declared = [f"{tail} → {head}" for tail, head in graph.edges]
     arrows = f"with the arrows {', '.join(declared)}" if declared else "without arrows between attributes"
     hidden = f" and the unmeasured {joined(list(graph.latent))}" if graph.latent else ""
     every = ", and an arrow from everything measured to the answer" if graph.default_edges else ""
     return (
-        f"Estimands follow from a declared causal graph {arrows}{hidden}{every}; by d-separation it classifies the "
-        f"contrasts {joined(kinds)}."
+        f"Estimands follow from a declared causal graph {arrows}{hidden}{every}; by d-separation, the {len(inputs.effects):,} "
+        f"contrasts measure {joined(kinds)}."
     )
 
 
 def _software() -> str:
     return (
-        f"Computed with ace-align {_version('ace-align')} (Python {platform.python_version()}, numpy {_version('numpy')}, "
-        f"pandas {_version('pandas')}, scipy {_version('scipy')})."
+        f"Computed with ace-align {_version('ace-align')} (Python {platform.python_version()}, numpy "
+        f"{_version('numpy')}, pandas {_version('pandas')}, scipy {_version('scipy')})."
     )
 
 

@@ -63,8 +63,8 @@ def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: in
             f"The dots are shifts with their {inputs.study.effects.confidence:.0%} intervals"
             + (", averaged over countries, each counted alike; the pale dots are the countries." if several else "."),
             *([] if held.startswith("nothing") else ["Contexts are averaged in proportion to their respondents."]),
-            "A dot is filled where the shift differs from 0 with q < .05 (false discoveries among the questions of this "
-            "figure), else hollow.",
+            "A dot is filled where the shift differs from 0 with q < .05 (false discoveries among the questions of "
+            "this figure), else hollow.",
             *([f"Of {questions} questions, the {shown} furthest from 0 are drawn."] if shown < questions else []),
         ]
     )
@@ -87,8 +87,8 @@ def draw_topics(inputs: Inputs) -> list[Drawing]:
     across = "topic and attribute" if len(found) == 1 and not found[0].title else "topic (rows) and country (columns)"
     caption = (
         f"Size of shifts by {across}: the root mean square, with the part that sampling error gives taken out. .00 is "
-        "what noise alone would leave, a blank is no support, and bold is where at least one toggle has q < .05. Signs are "
-        "left out, because questions point in different directions."
+        "what noise alone would leave, a blank is no support, and bold is where at least one toggle has q < .05. Signs "
+        "are left out, because questions point in different directions."
     )
     size = (min(8.4, 3.2 + 0.62 * columns + 0.5 * (columns < 6) * columns), 0.6 + len(found) * (0.5 + 0.27 * topics))
     return [drawn("topics", f"Heat map of effect sizes by {across}", size, fill, caption)]
@@ -114,8 +114,8 @@ def draw_graph(inputs: Inputs) -> list[Drawing]:
 def _graph_caption(inputs: Inputs, shown: Picture) -> str:
     if by_default(inputs.study):
         words = [
-            "No arrows were declared, so this is the default graph: every attribute and the country cause the answer by "
-            f"themselves and through their interaction ({INTERACTION}, which is not measured), and not one another."
+            "No arrows were declared, so this is the default graph: every attribute and the country cause the answer "
+            f"by themselves and through their interaction ({INTERACTION}, which is not measured), and not one another."
         ]
     else:
         words = ["The graph that the study declares; every arrow runs from cause to effect."]
@@ -123,8 +123,8 @@ def _graph_caption(inputs: Inputs, shown: Picture) -> str:
             words.append("What has a dashed frame is not measured and cannot be held fixed.")
     if shown.open:
         words.append(
-            "Orange arrows lie on paths that stay open in the toggles that hold the most fixed: through them people differ "
-            "in more than the attribute, so these contrasts are associations."
+            "Orange arrows lie on paths that stay open in the toggles that hold the most fixed: through them people "
+            "differ in more than the attribute, so these contrasts are associations."
         )
     notes = " ".join(shown.labels.values())
     if "mediator of" in notes:
@@ -142,8 +142,8 @@ def draw_balance(inputs: Inputs) -> list[Drawing]:
     caption = (
         "How far people at two levels of an attribute differ in other things, in standard deviations (mean over "
         f"countries): as they are, and weighted by the inverse of their estimated propensities. Below "
-        f"{surveyfigures.BALANCED} (dashed) they count as alike. Contrasts of cells make people alike in what they hold "
-        "fixed, not by weights."
+        f"{surveyfigures.BALANCED} (dashed) they count as alike. Contrasts of cells make people alike in what they "
+        "hold fixed, not by weights."
     )
     return [
         drawn(

@@ -99,8 +99,10 @@ def heat_panel(ax: Axes, size: pd.DataFrame, found: pd.DataFrame, limit: float, 
             )
     ax.set_yticks(range(len(size)), list(size.index))
     long = sum(len(str(name)) for name in size.columns) > 80
-    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
-    ax.set_xticks(range(len(size.columns)), list(size.columns) if columns else [""] * len(size.columns), **turned)
+    ax.set_xticks(range(len(size.columns)), list(size.columns) if columns else [""] * len(size.columns))
+    if long:
+        for text in ax.get_xticklabels():
+            text.set(rotation=45, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
