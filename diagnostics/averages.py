@@ -103,7 +103,8 @@ def sizes(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        By group: ``toggles``; ``mean`` absolute shift; ``noise``, the mean absolute shift of toggles without any effect, ``sqrt(2 / pi) * std_error``; ``beyond``, the root of the mean of ``shift**2 - std_error**2``, the size
+        By group: ``toggles``; ``mean`` absolute shift; ``noise``, the mean absolute shift of toggles without any
+        effect, ``sqrt(2 / pi) * std_error``; ``beyond``, the root of the mean of ``shift**2 - std_error**2``, the size
         with its sampling variance taken out (0 if that is negative); ``found``, the toggles with q < .05.
     """
     shift, error = rows["shift"].astype(float), rows["std_error"].astype(float)

@@ -73,17 +73,16 @@ def topic_table(inputs: Inputs) -> Table | None:
     rows = _toggles(inputs)
     if rows.empty or len(rows["topic"].unique()) == 1:
         return None
+    found = sizes(rows, ["attribute", "topic"]).reset_index().to_dict(orient="records")
     lines = tuple(
         (
-            str(row.attribute),
-            str(row.topic),
-            str(row.toggles),
-            f"{row.mean:.3f}",
-            f"{row.noise:.3f}",
-            f"{row.beyond:.3f}",
-            f"{row.found} ({percent(row.found / row.toggles)})",
+            row["attribute"],
+            row["topic"],
+            str(row["toggles"]),
+            *(f"{row[name]:.3f}" for name in ("mean", "noise", "beyond")),
+            f"{row['found']} ({percent(row['found'] / row['toggles'])})",
         )
-        for row in sizes(rows, ["attribute", "topic"]).reset_index().itertuples()
+        for row in found
     )
     head = ("attribute", "topic", "toggles", "mean size of shift", "from noise alone", "beyond noise", "q < .05")
     caption = (

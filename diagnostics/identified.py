@@ -34,7 +34,8 @@ def estimand_table(inputs: Inputs) -> Table | None:
     head = ("attribute", "held fixed", "measures", "in words, for the first set named", "hold for the total effect")
     caption = (
         "What each contrast measures if the graph is right. Sets that stand in one row, apart by semicolons, measure "
-        "the same for the same reason. The last column is a smallest set that would identify the attribute's total effect."
+        "the same for the same reason. The last column is a smallest set that would identify the attribute's total "
+        "effect."
     )
     return Table(caption, head, lines, len(head)) if lines else None
 
@@ -49,8 +50,8 @@ def role_table(inputs: Inputs) -> Table | None:
     caption = (
         "What each thing in the graph is to the effect of each attribute on the answer. A confounder causes both; a "
         "mediator carries part of the effect; a collider is a common effect of two causes and ties them together if it "
-        "is held; a descendant is caused by the attribute and does not cause the answer; an instrument causes the answer "
-        "through the attribute only; neutral is none of these."
+        "is held; a descendant is caused by the attribute and does not cause the answer; an instrument causes the "
+        "answer through the attribute only; neutral is none of these."
     )
     return Table(caption, ("", *(f"for {name}" for name in roles)), lines, 1 + len(roles))
 

@@ -130,8 +130,8 @@ def _graph(inputs: Inputs) -> str:
     hidden = f" and the unmeasured {joined(list(graph.latent))}" if graph.latent else ""
     every = ", and an arrow from everything measured to the answer" if graph.default_edges else ""
     return (
-        f"Estimands follow from a declared causal graph {arrows}{hidden}{every}; by d-separation, the {len(inputs.effects):,} "
-        f"contrasts measure {joined(kinds)}."
+        f"Estimands follow from a declared causal graph {arrows}{hidden}{every}; by d-separation, the "
+        f"{len(inputs.effects):,} contrasts measure {joined(kinds)}."
     )
 
 

@@ -63,8 +63,8 @@ def test_forest_with_and_without_models() -> None:
 def test_embedded_svg_scales_and_has_no_prolog() -> None:
     shares = pd.DataFrame([[0.5, 0.3, 0.1, 0.1]], columns=list(CLASSES), index=["<i>base</i> $x$"])
     drawing = draw_classes(shares)
-    text = embedded(drawing, "bars")
-    assert text.startswith('<svg role="img" aria-label="bars" style="width:100%')
+    text = embedded(drawing)
+    assert text.startswith('<svg role="img" aria-label="Stacked bars: shares')
     assert "xmlns" not in text
     assert "&lt;i&gt;base&lt;/i&gt; $x$" in text
     assert drawing.png.startswith(b"\x89PNG")
