@@ -63,8 +63,11 @@ def _toggles(inputs: Inputs) -> pd.DataFrame:
 
 
 def _panel(title: str, found: pd.DataFrame, topics: list[str], columns: list[str]) -> Panel:
-    wide = found.reset_index().pivot_table(index="topic", columns=found.index.names[1], values=["beyond", "found"])
-    size, count = (wide[name].reindex(index=topics, columns=columns) for name in ("beyond", "found"))
+    across, long = found.index.names[1], found.reset_index()
+    size, count = (
+        long.pivot_table(index="topic", columns=across, values=name).reindex(index=topics, columns=columns)
+        for name in ("beyond", "found")
+    )
     return Panel(title, size, count)
 
 
