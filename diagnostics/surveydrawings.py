@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from diagnostics import surveyfigures
-from diagnostics.averages import held_in_words, question_effects
+from diagnostics.averages import coarsest, held_in_words, question_effects
 from diagnostics.balance import love_rows
 from diagnostics.dag import INTERACTION, Picture, by_default, picture
 from diagnostics.drawing import Drawing, drawn
@@ -59,7 +59,7 @@ def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: in
     contrast = f"{levels[0]} → {levels[1]}" if len(levels) == 2 else "colours are its contrasts"
     return " ".join(
         [
-            f"{attribute} ({contrast}; {held}).",
+            f"{attribute} ({contrast}; {held}). Given the graph, this is {_estimand(inputs, attribute)}.",
             f"The dots are shifts with their {inputs.study.effects.confidence:.0%} intervals"
             + (", averaged over countries, each counted alike; the pale dots are the countries." if several else "."),
             *([] if held.startswith("nothing") else ["Contexts are averaged in proportion to their respondents."]),
@@ -68,6 +68,18 @@ def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: in
             *([f"Of {questions} questions, the {shown} furthest from 0 are drawn."] if shown < questions else []),
         ]
     )
+
+
+def _estimand(inputs: Inputs, attribute: str) -> str:
+    found = coarsest(inputs, attribute)["estimand"].unique()
+    return _ESTIMANDS[found[0]] if len(found) == 1 else "more than one thing (see the table of contrasts)"
+
+
+_ESTIMANDS = {
+    "total": "its total effect",
+    "controlled_direct": "a controlled direct effect",
+    "not_identified": "an association and not identified as an effect",
+}
 
 
 def draw_topics(inputs: Inputs) -> list[Drawing]:
