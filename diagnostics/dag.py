@@ -67,11 +67,12 @@ def picture(inputs: Inputs) -> Picture:
     study, graph = inputs.study, inputs.study.causal_graph
     edges, latent = list(graph.edges), set(graph.latent)
     if by_default(study):
-        sources = [*study.attributes, *study.covariates, *([] if CONTEXT in study.attributes else [CONTEXT])]
-        edges = [(node, head) for node in sources for head in (INTERACTION, ANSWER)] + [(INTERACTION, ANSWER)]
-        latent = {INTERACTION}
+        measured = dict.fromkeys([*study.attributes, *study.covariates, CONTEXT])
+        between = INTERACTION if INTERACTION not in measured else f"{INTERACTION}*"
+        edges = [(node, head) for node in measured for head in (between, ANSWER)] + [(between, ANSWER)]
+        latent = {between}
     found = finest(identified(inputs))
-    notes = _notes(found) | ({INTERACTION: ["interaction"]} if by_default(study) else {})
+    notes = _notes(found) | ({node: ["interaction"] for node in latent} if by_default(study) else {})
     labels = {
         node: _label(node, node in latent, notes.get(node, []))
         for node in dict.fromkeys([*graph.nodes, *sum(edges, ())])

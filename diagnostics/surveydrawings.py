@@ -7,7 +7,7 @@ import textwrap
 from diagnostics import surveyfigures
 from diagnostics.averages import coarsest, held_in_words, question_effects
 from diagnostics.balance import love_rows
-from diagnostics.dag import INTERACTION, Picture, by_default, picture
+from diagnostics.dag import Picture, by_default, picture
 from diagnostics.drawing import Drawing, drawn
 from diagnostics.figures import pale_frame
 from diagnostics.heat import panels
@@ -127,7 +127,7 @@ def _graph_caption(inputs: Inputs, shown: Picture) -> str:
     if by_default(inputs.study):
         words = [
             "No arrows were declared, so this is the default graph: every attribute and the country cause the answer "
-            f"by themselves and through their interaction ({INTERACTION}, which is not measured), and not one another."
+            "by themselves and through their interaction (dashed, because nothing measures it), and not one another."
         ]
     else:
         words = ["The graph that the study declares; every arrow runs from cause to effect."]

@@ -41,6 +41,14 @@ def test_without_arrows_it_is_the_papers_graph(toy: SimpleNamespace) -> None:
     assert shown.labels["E"] == "E\ninteraction\nnot measured"
 
 
+def test_an_attribute_may_have_the_name_of_the_interaction(toy: SimpleNamespace) -> None:
+    raw = toy.raw()
+    raw["attributes"]["E"] = raw["attributes"].pop("gender")
+    shown = picture(SimpleNamespace(study=Study.from_dict(raw), checks=[]))  # type: ignore[arg-type]
+    assert set(shown.places) == {"E", "home", "country", "E*", "answer"}
+    assert shown.latent == {"E*"}
+
+
 def test_a_latent_cause_opens_its_path_and_only_that(toy: SimpleNamespace) -> None:
     edges = [["wealth", "gender"], ["wealth", "answer"]]
     shown = _picture(toy, {"edges": edges, "latent": ["wealth"]})

@@ -173,6 +173,8 @@ def test_text_of_survey_and_model_is_escaped(tmp_path: Path, toy: SimpleNamespac
         NASTY: {"codes": [0], "persona": NASTY},
         "farm": {"codes": [1], "persona": "f"},
     }
+    raw["attributes"]['"<b>home'] = raw["attributes"].pop("home") | {"column": "home"}
+    raw["graph"] = {"edges": [["<b>&", "gender"]], "latent": ["<b>&"]}
     study = Study.from_dict(raw)
     run = toy.make_run(tmp_path / "run", study)
     toy.add_label(run, study, "base", toy.shrunk)
