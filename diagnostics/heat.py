@@ -45,7 +45,7 @@ def panels(inputs: Inputs) -> list[Panel]:
         return []
     topics = list(rows["topic"].value_counts(sort=True).index[:MOST_TOPICS])
     topics = [topic for topic in dict.fromkeys(rows["topic"]) if topic in topics]
-    countries = sorted(inputs.effects["country"].unique())
+    countries = sorted(inputs.effects["country"].unique(), key=inputs.study.country_name)
     if len(countries) == 1:
         return [_panel("", sizes(rows, ["topic", "attribute"]), topics, list(dict.fromkeys(rows["attribute"])))]
     named = {country: inputs.study.country_name(country) for country in countries}

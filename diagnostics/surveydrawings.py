@@ -13,7 +13,7 @@ from diagnostics.figures import pale_frame
 from diagnostics.heat import panels
 from diagnostics.inputs import Inputs
 
-NAME_WIDTH, NAME_LINES = 52, 2
+NAME_WIDTH, NAME_LINES = 52, 3
 """Characters of a line of a question's name in a figure, and its lines; the page has a table of the whole wording."""
 UNIT = 0.6
 """Inches of a unit of the graph."""
@@ -36,12 +36,12 @@ def _draw_attribute(inputs: Inputs, attribute: str, number: int) -> Drawing:
     shown = rows[rows["question"].isin(furthest.index)]
     names = {name: _named(name, one.text) for name, one in inputs.study.questions.items()}
     contrasts = len(rows[["reference", "treated"]].drop_duplicates())
-    deep = any("\n" in names[name] for name in furthest.index)
-    height = max(0.36 if deep else 0.24, 0.13 * contrasts)
+    lines = max(1 + names[name].count("\n") for name in furthest.index)
+    height = max(0.12 + 0.13 * lines, 0.13 * contrasts)
     return drawn(
         f"attribute_{number}",
         f"Effects of {attribute} on each question, with intervals",
-        (8.4, 1.1 + (0.2 if contrasts > 1 else 0.0) + height * len(furthest)),
+        (8.4, 1.1 + (0.2 * (contrasts // 2 + 1) if contrasts > 1 else 0.0) + height * len(furthest)),
         lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names, attribute)),
         _attribute_caption(inputs, attribute, len(furthest), rows["question"].nunique()),
     )

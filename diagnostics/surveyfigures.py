@@ -61,9 +61,19 @@ def question_rows(ax: Axes, rows: pd.DataFrame, names: Mapping[str, str], attrib
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
-    ax.set_title(attribute if len(contrasts) > 1 else f"{attribute}: {label}", loc="left", fontweight="bold")
-    if len(contrasts) > 1:
-        ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1.0), frameon=False, handletextpad=0.3)
+    if len(contrasts) == 1:
+        ax.set_title(f"{attribute}: {label}", loc="left", fontweight="bold")
+        return ax
+    ax.legend(
+        title=attribute,
+        title_fontproperties={"weight": "bold", "size": 10.5},
+        alignment="left",
+        ncols=2,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        frameon=False,
+        handletextpad=0.3,
+    )
     return ax
 
 

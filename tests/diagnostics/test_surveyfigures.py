@@ -43,7 +43,7 @@ def test_questions_are_sorted_with_their_intervals_and_countries() -> None:
 def test_several_contrasts_stand_side_by_side() -> None:
     rows = pd.concat([ROWS, ROWS.assign(treated="u", shift=ROWS["shift"] + 0.1)])
     ax = question_rows(Figure().subplots(), rows, NAMES, "age")
-    assert ax.get_title(loc="left") == "age"
+    assert ax.get_legend().get_title().get_text() == "age"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["r → t", "r → u"]
     dots = {item.get_label(): np.asarray(item.get_offsets()) for item in ax.collections}
     assert (dots["r → t"][:, 1] > dots["r → u"][:, 1]).all()
