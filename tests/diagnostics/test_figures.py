@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -68,3 +70,5 @@ def test_embedded_svg_scales_and_has_no_prolog() -> None:
     assert "xmlns" not in text
     assert "&lt;i&gt;base&lt;/i&gt; $x$" in text
     assert drawing.png.startswith(b"\x89PNG")
+    described = replace(drawing, description='effects of "<b>home')
+    assert 'aria-label="effects of &quot;&lt;b&gt;home"' in embedded(described)
