@@ -8,6 +8,8 @@ from diagnostics.inputs import Inputs
 
 MOST = 40
 """Rows that are drawn; of more, those that differ most after weighting."""
+KEPT = 400
+"""Rows from which on a check may hold only the worst; variables that lack a country are then left out, not averaged."""
 
 
 def love_rows(inputs: Inputs) -> pd.DataFrame:
@@ -17,17 +19,24 @@ def love_rows(inputs: Inputs) -> pd.DataFrame:
     -------
     DataFrame
         ``attribute``, ``contrast`` (attribute and levels in words), ``variable``, ``before``, ``after``; empty where
-        the run does not hold them or nothing is adjusted for. In the order of the check, one attribute after the other.
+        the run does not hold them or nothing is adjusted for. By attribute and level as in the study, the largest
+        difference first.
     """
     rows = pd.DataFrame([row for check in inputs.checks if check.name == "balance" for row in check.details])
     if rows.empty:
         return rows
-    key = ["attribute", "treated", "variable"]
-    means = rows.groupby(key, sort=False)[["before", "after"]].mean().reset_index()
-    kept = means.loc[sorted(means["after"].nlargest(MOST).index)]
-    attributes = inputs.study.attributes
-    contrast = [
-        f"{name}: {next(iter(attributes[name].levels))} vs {treated}"
-        for name, treated in zip(kept["attribute"], kept["treated"], strict=True)
-    ]
-    return kept.assign(contrast=contrast)[["attribute", "contrast", "variable", "before", "after"]]
+    groups = rows.groupby(["attribute", "treated", "variable"], sort=False)
+    means = groups[["before", "after"]].mean()
+    if len(rows) >= KEPT:
+        count = groups.size()
+        means = means[count == count.max()]
+    kept = means.loc[means["after"].nlargest(MOST).index].reset_index()
+    levels = {name: list(one.levels) for name, one in inputs.study.attributes.items()}
+    contrasts = list(zip(kept["attribute"], kept["treated"], strict=True))
+    place = [(list(levels).index(name), levels[name].index(treated)) for name, treated in contrasts]
+    kept = kept.assign(
+        contrast=[f"{name}: {levels[name][0]} vs {treated}" for name, treated in contrasts],
+        place=place,
+        rising=-kept["before"],
+    ).sort_values(["place", "rising"], kind="stable", ignore_index=True)
+    return kept[["attribute", "contrast", "variable", "before", "after"]]

@@ -23,6 +23,7 @@ def _picture(toy: SimpleNamespace, graph: dict[str, Any]) -> Any:
                 "home": home,
                 "granularity": 1 + (gender is not None) + (home is not None),
                 "estimand": "total",
+                "estimator": "cell",
             }
             for attribute, gender, home in held
         ]

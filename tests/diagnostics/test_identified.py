@@ -16,7 +16,7 @@ def _inputs(toy: SimpleNamespace, graph: dict[str, Any]) -> Any:
     study = Study.from_dict(toy.raw(graph=graph))
     names = ["attribute", "gender", "home"]
     held = [("gender", None, None), ("gender", None, "city"), ("home", None, None), ("home", "male", None)]
-    rows = pd.DataFrame(held, columns=names).assign(granularity=[1, 2, 1, 2], estimand="total")
+    rows = pd.DataFrame(held, columns=names).assign(granularity=[1, 2, 1, 2], estimand="total", estimator="cell")
     return SimpleNamespace(study=study, checks=[identification_check(rows, study)])
 
 
