@@ -33,10 +33,10 @@ def love_rows(inputs: Inputs) -> pd.DataFrame:
     kept = means.loc[means["after"].nlargest(MOST).index].reset_index()
     levels = {name: list(one.levels) for name, one in inputs.study.attributes.items()}
     contrasts = list(zip(kept["attribute"], kept["treated"], strict=True))
-    place = [(list(levels).index(name), levels[name].index(treated)) for name, treated in contrasts]
+    order = {pair: i for i, pair in enumerate((name, level) for name, own in levels.items() for level in own)}
     kept = kept.assign(
         contrast=[f"{name}: {levels[name][0]} vs {treated}" for name, treated in contrasts],
-        place=place,
+        place=[order[contrast] for contrast in contrasts],
         rising=-kept["before"],
     ).sort_values(["place", "rising"], kind="stable", ignore_index=True)
     return kept[["attribute", "contrast", "variable", "before", "after"]]
