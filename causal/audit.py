@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from causal.cli import run_command, study_parser
+from causal.cli import add_format, run_command, study_parser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="check study and data, say what would be done, write nothing"
     )
+    add_format(parser)
     parser.add_argument(
         "--inspect", metavar="FILE", help="print what a survey file holds and a study file to start from, nothing else"
     )
@@ -63,8 +64,8 @@ def audit(arguments: argparse.Namespace) -> None:
         _say_plan(survey, run)
         return
     table, found = audit_survey(survey, run)
-    _write_report(run)
-    _say_result(study, table, found, run)
+    _write_report(run, arguments.format)
+    _say_result(study, table, found, run, arguments.format)
     _gate(found, arguments.strict)
 
 
@@ -112,11 +113,11 @@ def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]
     return table, found
 
 
-def _write_report(run: Run) -> None:
+def _write_report(run: Run, form: str) -> None:
     """Have the diagnostics draw the page, in a process of its own: this package never imports them."""
     from causal.errors import RunError
 
-    command = [sys.executable, "-m", "diagnostics.report", str(run.path), "--quiet", "--skip-stale"]
+    command = [sys.executable, "-m", "diagnostics.report", str(run.path), "--quiet", "--skip-stale", "--format", form]
     if subprocess.run(command, check=False).returncode:  # noqa: S603
         raise RunError(f"the tables in {run.path} are written, but the report is not; its own message stands above")
 
@@ -135,7 +136,7 @@ def _say_plan(survey: AnySurvey, run: Run) -> None:
     print(f"would write to {run.path}; nothing was written (--dry-run)")
 
 
-def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: Run) -> None:
+def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: Run, form: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -161,7 +162,7 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     console.print(shown)
     for check in found:
         console.print(f"{check.verdict:>4}  {check.name}: {check.meaning}", soft_wrap=True)
-    for path in (run.survey_distributions, run.survey_effects, run.checks, run.path / "report.html"):
+    for path in (run.survey_distributions, run.survey_effects, run.checks, run.path / f"report.{form}"):
         print(path)
 
 

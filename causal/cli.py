@@ -35,6 +35,16 @@ def study_parser(prog: str, description: str, optional: bool = False) -> argpars
     return parser
 
 
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that chooses the report's form."""
+    parser.add_argument(
+        "--format",
+        choices=("html", "md"),
+        default="html",
+        help="write report.html (default), or report.md with its figures in figures/, for a paper's appendix",
+    )
+
+
 def run_command(command: Callable[[], None]) -> int:
     """Run a command and turn the errors a user can cause into its exit code and one message."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import warnings
@@ -25,12 +26,31 @@ _STYLE: Any = {
     "text.parse_math": False,  # a dollar sign in a question is a dollar sign
 }
 
+_OURS = re.compile(r"(scatter|classes|forest|attribute_\d+|topics|graph|balance)\.(svg|png)")
+"""Files that a report writes."""
+
 
 @dataclass(frozen=True)
 class Drawing:
-    """One finished figure: its name, SVG text for the page, and PNG bytes."""
+    """One finished figure.
+
+    Attributes
+    ----------
+    name : str
+        Its files are called so.
+    description : str
+        What it shows, for those who cannot see it.
+    caption : str
+        What stands beneath it; empty where the page has the words.
+    svg : str
+        SVG text for the page.
+    png : bytes
+        The same for a file.
+    """
 
     name: str
+    description: str
+    caption: str
     svg: str
     png: bytes
 
@@ -51,13 +71,15 @@ def draw_scatter(models: pd.DataFrame, labels: Sequence[str], tau: float) -> Dra
         if len(texts) > 1:
             figure.legend(handles, texts, ncols=3, loc="outside upper left", frameon=False)  # type: ignore[attr-defined]
 
-    return _drawn("scatter", (4.3 * columns, 4.5 * rows), fill)
+    what = "Scatter of the survey's shift against the model's shift, one panel per label"
+    return drawn("scatter", what, (4.3 * columns, 4.5 * rows), fill)
 
 
 def draw_classes(shares: pd.DataFrame) -> Drawing:
     """Class shares, one bar per row."""
-    return _drawn(
+    return drawn(
         "classes",
+        "Stacked bars: shares of the four classes, for each label and the perfect model",
         (8.4, 1.1 + 0.42 * len(shares)),
         lambda figure: figures.pale_frame(figures.class_bars(figure.subplots(), shares)),
     )
@@ -65,14 +87,18 @@ def draw_classes(shares: pd.DataFrame) -> Drawing:
 
 def draw_forest(rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) -> Drawing:
     """The largest survey effects, with the labels' shifts if there are any."""
-    return _drawn(
+    return drawn(
         "forest",
+        "The largest survey effects with their intervals",
         (8.4, 1.4 + 0.18 * sum(1 + name.count("\n") for name in rows["name"])),
         lambda figure: figures.pale_frame(figures.forest(figure.subplots(), rows, models)),
     )
 
 
-def _drawn(name: str, size: tuple[float, float], fill: Callable[..., object]) -> Drawing:
+def drawn(
+    name: str, description: str, size: tuple[float, float], fill: Callable[..., object], caption: str = ""
+) -> Drawing:
+    """Draw a figure: ``fill`` gets it empty, ``size`` is its width and height in inches."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -85,7 +111,7 @@ def _drawn(name: str, size: tuple[float, float], fill: Callable[..., object]) ->
         png, svg = io.BytesIO(), io.StringIO()
         figure.savefig(png, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
         figure.savefig(svg, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return Drawing(name, _inline(svg.getvalue(), name), png.getvalue())
+    return Drawing(name, description, caption, _inline(svg.getvalue(), name), png.getvalue())
 
 
 def _inline(svg: str, name: str) -> str:
@@ -97,12 +123,13 @@ def _inline(svg: str, name: str) -> str:
     return svg.strip()
 
 
-def embedded(drawing: Drawing, description: str) -> str:
+def embedded(drawing: Drawing) -> str:
     """Return the SVG for inside an HTML page: scaled to its column, described for screen readers, no namespaces."""
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawing.svg)
     width = float(re.findall(r'viewBox="0 0 ([\d.]+) ', svg)[0])
-    head = f'<svg role="img" aria-label="{description}" style="width:100%;max-width:{width * 1.25:.0f}px;height:auto" '
-    svg = re.sub(r'^<svg width="[^"]*" height="[^"]*" ', head, svg)
+    style = f"width:100%;max-width:{width * 1.25:.0f}px;height:auto"
+    head = f'<svg role="img" aria-label="{html.escape(drawing.description)}" style="{style}" '
+    svg = re.sub(r'^<svg width="[^"]*" height="[^"]*" ', lambda _: head, svg)
     assert svg.startswith(head)
     return svg
 
@@ -114,7 +141,6 @@ def save(drawings: Sequence[Drawing], folder: Path) -> None:
         write_text(folder / f"{drawing.name}.svg", drawing.svg + "\n")
         with replace_file(folder / f"{drawing.name}.png") as beside:
             beside.write_bytes(drawing.png)
-    for name in ("scatter", "classes", "forest"):
-        for suffix in ("svg", "png"):
-            if f"{name}.{suffix}" not in keep:
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    for path in folder.glob("*"):
+        if _OURS.fullmatch(path.name) and path.name not in keep:
+            path.unlink()

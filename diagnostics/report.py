@@ -7,13 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from causal.cli import EXIT_CODES, run_command
+from causal.cli import EXIT_CODES, add_format, run_command
 
 if TYPE_CHECKING:
     from diagnostics.diagnosis import Diagnosis
     from diagnostics.drawing import Drawing
     from diagnostics.inputs import Inputs
-    from diagnostics.page import Table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,13 +27,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--skip-stale", action="store_true", help="leave out labels to be measured again, instead of refusing"
     )
+    add_format(parser)
     parser.add_argument("--quiet", action="store_true", help="print nothing on success")
     arguments = parser.parse_args(argv)
-    return run_command(lambda: report(arguments.run, arguments.compare, arguments.skip_stale, arguments.quiet))
+    return run_command(
+        lambda: report(arguments.run, arguments.compare, arguments.skip_stale, arguments.quiet, arguments.format)
+    )
 
 
-def report(path: str, compare: Sequence[str] | None = None, skip_stale: bool = False, quiet: bool = False) -> None:
-    """Read a run folder, diagnose, and write diagnosis.parquet, scores.json, figures/ and report.html.
+def report(
+    path: str,
+    compare: Sequence[str] | None = None,
+    skip_stale: bool = False,
+    quiet: bool = False,
+    form: str = "html",
+) -> None:
+    """Read a run folder, diagnose, and write diagnosis.parquet, scores.json, figures/ and the page.
 
     Parameters
     ----------
@@ -46,6 +54,9 @@ def report(path: str, compare: Sequence[str] | None = None, skip_stale: bool = F
         Leave out labels whose results no longer belong to the study (the page says so), instead of refusing.
     quiet : bool
         Print nothing.
+    form : {"html", "md"}
+        Write ``report.html`` or ``report.md``. The other one, if an earlier report left it, is written anew as well, so
+        that it never tells of another state of the run.
 
     Raises
     ------
@@ -56,18 +67,21 @@ def report(path: str, compare: Sequence[str] | None = None, skip_stale: bool = F
     from diagnostics.diagnosis import diagnose
     from diagnostics.drawing import save
     from diagnostics.inputs import load_inputs
+    from diagnostics.render import FORMS
     from diagnostics.scores import scores
 
     inputs = load_inputs(path, compare, skip_stale)
     found = diagnose(inputs)
     numbers = scores(inputs, found)
     drawings = draw(inputs, found)
-    page = render(inputs, found, numbers, drawings)
     folder = inputs.run.path
+    names = [name for name in FORMS if name == form or (folder / f"report.{name}").is_file()]
+    pages = {name: FORMS[name](inputs, found, numbers, drawings) for name in names}
     _write_diagnosis(inputs, found)
     write_json(folder / "scores.json", numbers)
     save(drawings, folder / "figures")
-    write_text(folder / "report.html", page)
+    for name, page in pages.items():
+        write_text(folder / f"report.{name}", page)
     if not quiet:
         _say_result(inputs, numbers)
 
@@ -76,8 +90,9 @@ def draw(inputs: Inputs, found: Diagnosis) -> list[Drawing]:
     """Draw the figures that the run has data for."""
     from diagnostics.drawing import draw_classes, draw_forest, draw_scatter
     from diagnostics.page import class_shares, largest_effects, model_shifts
+    from diagnostics.surveydrawings import draw_attributes, draw_balance, draw_graph, draw_topics
 
-    drawings = []
+    drawings = [*draw_attributes(inputs), *draw_topics(inputs), *draw_graph(inputs), *draw_balance(inputs)]
     if len(found.models):
         drawings.append(draw_classes(class_shares(inputs, found)))
         drawings.append(
@@ -87,74 +102,6 @@ def draw(inputs: Inputs, found: Diagnosis) -> list[Drawing]:
     if len(largest):
         drawings.append(draw_forest(largest, model_shifts(inputs, largest)))
     return drawings
-
-
-def render(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any], drawings: Sequence[Drawing]) -> str:
-    """Fill the page's template; everything that comes from the survey or the model is escaped."""
-    from pathlib import Path
-
-    import jinja2
-    from markupsafe import Markup
-
-    from diagnostics.drawing import embedded
-    from diagnostics.page import attribute_table, effects_table, estimator_table, largest_effects, method
-    from diagnostics.verdict import verdict
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    largest = largest_effects(inputs)
-    return environment.get_template("report.html").render(
-        study=inputs.study,
-        models=inputs.models if len(found.models) else (),
-        left_out=inputs.left_out,
-        verdict=verdict(inputs, found, numbers),
-        figures={drawing.name: Markup(embedded(drawing, _DESCRIPTIONS[drawing.name])) for drawing in drawings},  # noqa: S704
-        tables=_tables(inputs, found),
-        attributes=attribute_table(inputs),
-        estimators=estimator_table(inputs),
-        largest=effects_table(inputs, largest) if len(largest) else None,
-        checks=inputs.checks,
-        method=method(inputs),
-        numbers=numbers,
-    )
-
-
-_DESCRIPTIONS = {
-    "classes": "Stacked bars: shares of the four classes, for each label and the perfect model",
-    "scatter": "Scatter of the survey's shift against the model's shift, one panel per label",
-    "forest": "The largest survey effects with their intervals",
-}
-
-
-def _tables(inputs: Inputs, found: Diagnosis) -> dict[str, Table]:
-    from diagnostics.page import class_table, granularity_groups, score_table, split_groups, value_groups
-
-    if not len(found.models):
-        return {}
-    level, effect = (found.cells, "score"), (found.toggles, "distance")
-    s = "Alignment score S of answer distributions (100 = equal to the survey's)"
-    d = "Effect distance (0 = every attribute moves the answers exactly as in the survey)"
-    tables = {"classes": class_table(inputs, found)}
-    for key, (rows, measure), text in (("level", level, s), ("effect", effect, d)):
-        tables[f"{key}_granularity"] = score_table(
-            inputs,
-            rows,
-            granularity_groups(rows),
-            measure,
-            f"{text}, by number of attributes that the persona specifies.",
-        )
-        if inputs.splits:
-            tables[f"{key}_split"] = score_table(
-                inputs, rows, split_groups(inputs, rows), measure, f"{text}, by part in training."
-            )
-        for column in ("topic", "country"):
-            if rows[column].nunique() > 1:
-                tables[f"{key}_{column}"] = score_table(
-                    inputs, rows, value_groups(rows, column), measure, f"{text}, by {column}.", transpose=True
-                )
-    return tables
 
 
 def _write_diagnosis(inputs: Inputs, found: Diagnosis) -> None:
@@ -202,7 +149,7 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
         )
     for label, reason in inputs.left_out.items():
         console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    for name in ("diagnosis.parquet", "scores.json", "figures", "report.html"):
+    for name in ("diagnosis.parquet", "scores.json", "figures", "report.html", "report.md"):
         if (inputs.run.path / name).exists():
             print(inputs.run.path / name)
 

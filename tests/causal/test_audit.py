@@ -281,6 +281,17 @@ def test_audit_and_its_real_report_end_to_end(study_folder: Path) -> None:
     assert "small" in page
 
 
+def test_the_report_as_markdown(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(study_folder, "--format", "md")) == 0
+    run = study_folder / "run"
+    assert capsys.readouterr().out.rstrip().endswith(str(run / "report.md"))
+    text = (run / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# small")
+    assert "(figures/graph.png)" in text
+    assert (run / "figures" / "graph.png").is_file()
+    assert not (run / "report.html").exists()
+
+
 def test_a_failing_report_is_exit_1_and_leaves_the_tables(
     study_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -63,8 +65,10 @@ def test_forest_with_and_without_models() -> None:
 def test_embedded_svg_scales_and_has_no_prolog() -> None:
     shares = pd.DataFrame([[0.5, 0.3, 0.1, 0.1]], columns=list(CLASSES), index=["<i>base</i> $x$"])
     drawing = draw_classes(shares)
-    text = embedded(drawing, "bars")
-    assert text.startswith('<svg role="img" aria-label="bars" style="width:100%')
+    text = embedded(drawing)
+    assert text.startswith('<svg role="img" aria-label="Stacked bars: shares')
     assert "xmlns" not in text
     assert "&lt;i&gt;base&lt;/i&gt; $x$" in text
     assert drawing.png.startswith(b"\x89PNG")
+    described = replace(drawing, description='effects of "<b>home')
+    assert 'aria-label="effects of &quot;&lt;b&gt;home"' in embedded(described)

@@ -75,7 +75,8 @@ def test_report_of_two_labels(compared: Run, capsys: pytest.CaptureFixture[str])
     numbers = json.loads((compared.path / "scores.json").read_text())
     assert list(numbers["labels"]) == ["base", "ace"]
     figures = {path.name for path in (compared.path / "figures").iterdir()}
-    assert figures == {f"{name}.{kind}" for name in ("classes", "scatter", "forest") for kind in ("svg", "png")}
+    names = ("classes", "scatter", "forest", "attribute_1", "attribute_2", "topics", "graph", "balance")
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
 
 
 def test_report_is_reproducible(compared: Run) -> None:
@@ -104,6 +105,59 @@ def test_no_supported_toggle(tmp_path: Path, study: Study, toy: SimpleNamespace)
     assert "No toggle has enough respondents" in text
 
 
+def test_markdown_is_the_same_page_with_figures_beside_it(compared: Run) -> None:
+    assert main([str(compared.path), "--quiet", "--format", "md"]) == 0
+    assert not (compared.path / "report.html").exists()
+    text = (compared.path / "report.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^!\[[^\]]+\]\((figures/[a-z_0-9]+\.png)\)$", text, flags=re.MULTILINE)
+    assert len(shown) == len(list((compared.path / "figures").glob("*.png"))) == 8
+    assert all((compared.path / name).read_bytes().startswith(b"\x89PNG") for name in shown)
+    assert not re.search(r"(?<!\\)<", text), "no HTML is left"
+    assert main([str(compared.path), "--quiet"]) == 0
+    page = _page(compared)[0]
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    assert headings == [name.replace("&#39;", "'") for name in re.findall(r"<h[123]>([^<]*)</h", page)]
+    for cell in re.findall(r'class="num">([^<]*)</td>', page):
+        assert cell.replace("&lt;", "\\<") in text
+
+
+def test_the_other_form_of_an_earlier_report_is_renewed(audited: Run, study: Study, toy: SimpleNamespace) -> None:
+    assert main([str(audited.path), "--quiet", "--format", "md"]) == 0
+    assert "erased" not in (audited.path / "report.md").read_text(encoding="utf-8")
+    toy.add_label(audited, study, "base", toy.shrunk)
+    assert main([str(audited.path), "--quiet"]) == 0
+    assert "erased" in (audited.path / "report.md").read_text(encoding="utf-8")
+
+
+def test_figures_that_no_longer_apply_are_removed(audited: Run) -> None:
+    folder = audited.path / "figures"
+    folder.mkdir()
+    for name in ("attribute_9.png", "scatter.svg", "mine.png"):
+        (folder / name).write_bytes(b"old")
+    assert main([str(audited.path), "--quiet"]) == 0
+    left = {path.name for path in folder.iterdir()}
+    assert "mine.png" in left
+    assert not left & {"attribute_9.png", "scatter.svg"}
+
+
+def test_a_run_without_details_of_its_checks_has_a_report_all_the_same(audited: Run) -> None:
+    found = json.loads(audited.checks.read_text(encoding="utf-8"))
+    for check in found:
+        del check["details"]
+    audited.checks.write_text(json.dumps(found), encoding="utf-8")
+    assert main([str(audited.path), "--quiet"]) == 0
+    text, _ = _page(audited)
+    assert "hold for the total effect" not in text
+    assert not (audited.path / "figures" / "balance.png").exists()
+    assert (audited.path / "figures" / "graph.png").exists()
+
+
+def test_an_unknown_form_is_exit_2(audited: Run) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([str(audited.path), "--format", "pdf"])
+    assert end.value.code == 2
+
+
 def test_without_held_out_questions_there_is_no_split(audited: Run, study: Study, toy: SimpleNamespace) -> None:
     toy.add_label(audited, study, "base", toy.shrunk)
     assert main([str(audited.path), "--quiet"]) == 0
@@ -119,6 +173,8 @@ def test_text_of_survey_and_model_is_escaped(tmp_path: Path, toy: SimpleNamespac
         NASTY: {"codes": [0], "persona": NASTY},
         "farm": {"codes": [1], "persona": "f"},
     }
+    raw["attributes"]['"<b>home'] = raw["attributes"].pop("home") | {"column": "home"}
+    raw["graph"] = {"edges": [["<b>&", "gender"]], "latent": ["<b>&"]}
     study = Study.from_dict(raw)
     run = toy.make_run(tmp_path / "run", study)
     toy.add_label(run, study, "base", toy.shrunk)
@@ -127,6 +183,8 @@ def test_text_of_survey_and_model_is_escaped(tmp_path: Path, toy: SimpleNamespac
     text, tags = _page(run)
     assert "script" not in tags.seen
     assert "b" not in tags.seen
+    assert main([str(run.path), "--quiet", "--format", "md"]) == 0
+    assert not re.search(r"(?<!\\)[<$]", (run.path / "report.md").read_text(encoding="utf-8"))
     assert "&lt;script&gt;" in text
     assert "{{ 7*7 }}" in text
     assert "$5" in text

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from causal.check import Check
+from causal.study import Study
+from diagnostics.balance import KEPT, MOST, love_rows
+
+
+def _inputs(toy: SimpleNamespace, details: list[dict[str, object]]) -> SimpleNamespace:
+    check = Check("balance", 0.0, 0.25, "pass", "", "", details)
+    return SimpleNamespace(study=Study.from_dict(toy.raw()), checks=[check])
+
+
+def _detail(country: str, variable: str, before: float, after: float) -> dict[str, object]:
+    return {
+        "attribute": "gender",
+        "treated": "female",
+        "country": country,
+        "variable": variable,
+        "before": before,
+        "after": after,
+    }
+
+
+def test_differences_are_averaged_over_countries(toy: SimpleNamespace) -> None:
+    details = [_detail("A", "age", 0.4, 0.1), _detail("A", "home", 0.2, 0.0), _detail("B", "age", 0.2, 0.3)]
+    first, second = love_rows(_inputs(toy, details)).to_dict(orient="records")  # type: ignore[arg-type]
+    assert (first["variable"], first["contrast"]) == ("age", "gender: male vs female")
+    assert (first["before"], first["after"]) == pytest.approx((0.3, 0.2))
+    assert (second["variable"], second["before"], second["after"]) == ("home", 0.2, 0.0)
+
+
+def test_of_very_many_the_least_balanced_are_kept_in_order(toy: SimpleNamespace) -> None:
+    details = [_detail("A", f"v{i}", 0.5, i / 1000) for i in range(MOST + 5)]
+    kept = love_rows(_inputs(toy, details))["variable"].tolist()  # type: ignore[arg-type]
+    assert set(kept) == {f"v{i}" for i in range(5, MOST + 5)}
+
+
+def test_attributes_stand_as_in_the_study_and_the_largest_first(toy: SimpleNamespace) -> None:
+    home = {"attribute": "home", "treated": "farm", "country": "A", "variable": "age", "before": 0.9, "after": 0.1}
+    details = [home, _detail("A", "x", 0.1, 0.0), _detail("A", "y", 0.2, 0.0)]
+    rows = love_rows(_inputs(toy, details))  # type: ignore[arg-type]
+    assert rows[["attribute", "variable"]].to_numpy().tolist() == [["gender", "y"], ["gender", "x"], ["home", "age"]]
+
+
+def test_a_variable_of_which_only_the_worst_countries_are_kept_is_left_out(toy: SimpleNamespace) -> None:
+    details = [_detail(f"c{i}", "age", 0.1, 0.05) for i in range(KEPT - 1)] + [_detail("c0", "home", 0.9, 0.8)]
+    assert love_rows(_inputs(toy, details))["variable"].tolist() == ["age"]  # type: ignore[arg-type]
+
+
+def test_nothing_to_draw(toy: SimpleNamespace) -> None:
+    assert love_rows(_inputs(toy, [])).empty  # type: ignore[arg-type]

@@ -1,0 +1,62 @@
+"""Tables of estimands and roles, from details as the identification check writes them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from causal.ignorability import identification_check
+from causal.study import Study
+from diagnostics.identified import estimand_table, role_table
+
+
+def _inputs(toy: SimpleNamespace, graph: dict[str, Any]) -> Any:
+    study = Study.from_dict(toy.raw(graph=graph))
+    names = ["attribute", "gender", "home"]
+    held = [("gender", None, None), ("gender", None, "city"), ("home", None, None), ("home", "male", None)]
+    rows = pd.DataFrame(held, columns=names).assign(granularity=[1, 2, 1, 2], estimand="total", estimator="cell")
+    return SimpleNamespace(study=study, checks=[identification_check(rows, study)])
+
+
+def test_contrasts_that_measure_the_same_share_a_row(toy: SimpleNamespace) -> None:
+    inputs = _inputs(toy, {})
+    table = estimand_table(inputs)
+    assert table is not None
+    assert [row[:3] for row in table.rows] == [
+        ("gender", "home; nothing", "total"),
+        ("home", "gender; nothing", "total"),
+    ]
+    assert role_table(inputs) is None
+
+
+def test_a_mediator_and_a_confounder_are_told_apart(toy: SimpleNamespace) -> None:
+    inputs = _inputs(toy, {"edges": [["gender", "home"]]})
+    table = estimand_table(inputs)
+    assert table is not None
+    assert [(*row[:3], row[4]) for row in table.rows] == [
+        ("gender", "home", "controlled direct", "nothing"),
+        ("gender", "nothing", "total", "nothing"),
+        ("home", "gender", "total", "gender"),
+        ("home", "nothing", "association only", "gender"),
+    ]
+    assert "home ← gender → answer" in table.rows[3][3]
+    roles = role_table(inputs)
+    assert roles is not None
+    assert roles.head == ("", "for gender", "for home")
+    assert set(roles.rows) == {("home", "mediator", "–"), ("gender", "–", "confounder")}
+
+
+def test_where_no_set_will_do_the_table_says_so(toy: SimpleNamespace) -> None:
+    graph = {"edges": [["wealth", "gender"], ["wealth", "answer"]], "latent": ["wealth"]}
+    table = estimand_table(_inputs(toy, graph))
+    assert table is not None
+    assert table.rows[0][2:5:2] == ("association only", "no measured set will do")
+
+
+def test_without_details_there_is_no_table(toy: SimpleNamespace) -> None:
+    inputs = _inputs(toy, {})
+    inputs.checks = []
+    assert estimand_table(inputs) is None
+    assert role_table(inputs) is None
