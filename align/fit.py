@@ -15,7 +15,8 @@ from causal.cli import run_command, study_parser
 
 if TYPE_CHECKING:
     from align.models import Loaded
-    from align.training import Item, Scores
+    from align.training import Item
+    from causal.fitsettings import FitSettings
     from causal.runs import Run
     from causal.study import Study
 
@@ -76,102 +77,90 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
         "prompt": study.prompt.model_dump(),
         "model": name,
         "weights": fingerprint,
-        "held_out": list(study.fit.held_out.questions),
     }
 
 
 def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> Loaded:
     """Train, write ``adapter/`` with its card and ``train.jsonl``; return the tuned model."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-
+    from align.card import Compared, Training, model_card
     from align.models import Loaded
     from align.scoring import check_trie
     from align.training import evaluate, train
     from causal.cli import progress_bars
     from causal.errors import InputError
+    from causal.heldout import HELD_OUT, TRAINED
 
-    held_out = set(inputs["held_out"])
-    trained, unseen = (
-        prepare(study, run, loaded, [q for q in study.questions if q not in held_out]),
-        prepare(study, run, loaded, list(held_out)),
-    )
+    items = prepare(study, run, loaded)
+    trained = items[TRAINED]
     if not trained:
-        raise InputError("no toggle of the questions to train on is supported; lower effects.support or merge levels")
+        raise InputError(
+            "no toggle to train on is supported; lower effects.support, merge levels, or hold less out (fit.held_out)"
+        )
     check_trie(loaded.model, trained[0].asked.trie, trained[0].asked.encoded)
-    judged = unseen or trained
-    before = evaluate(loaded.model, judged)
-    lora = study.fit.lora
-    torch.manual_seed(study.fit.seed)
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=LORA_TARGETS,
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(loaded.model, config)
-    fingerprint = json.dumps(inputs, sort_keys=True)
+    judged = {part: items[part] for part in HELD_OUT if items[part]} or {TRAINED: trained}
+    before = {part: evaluate(loaded.model, unseen) for part, unseen in judged.items()}
+    model = _with_lora(loaded.model, study.fit)
+    steps = sum(stage.epochs for stage in study.fit.stages) * len(trained)
     with progress_bars() as bars:
-        bar = bars.add_task(f"training {label}", total=study.fit.epochs * len(trained), note="")
+        bar = bars.add_task(f"training {label}", total=steps, note="")
         train(
             model,
             trained,
             study.fit,
             run.model(label),
-            fingerprint,
+            json.dumps(inputs, sort_keys=True),
             lambda done, loss: bars.update(bar, completed=done, note=f"loss {loss:.4f}"),
         )
-    after = evaluate(model, judged)
+    compared = [
+        Compared(part, sum(len(item.target.reference) for item in unseen), before[part], evaluate(model, unseen))
+        for part, unseen in judged.items()
+    ]
     run.forget(f"measure/{label}")
-    files = save_adapter(study, run, label, model, loaded.name, inputs, (trained, unseen), (before, after))
+    targets = [item.target for item in trained]
+    card = model_card(Training(study, loaded.name, inputs["survey_effects"], targets, compared))
+    files = save_adapter(run, label, model, loaded.name, card)
     run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
     return Loaded(loaded.name, model, loaded.tokenizer, loaded.fingerprint)
 
 
-def prepare(study: Study, run: Run, loaded: Loaded, questions: Sequence[str]) -> list[Item]:
-    """Pair the survey's targets for some questions with the prompts of exactly their personas."""
+def _with_lora(model: Any, fit: FitSettings) -> Any:
+    """Put fresh LoRA layers on a model, drawn from the seed."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(fit.seed)
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
+    config = LoraConfig(
+        r=fit.lora.rank,
+        lora_alpha=fit.lora.alpha,
+        lora_dropout=fit.lora.dropout,
+        target_modules=LORA_TARGETS,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
+    """Pair the survey's targets, by part, with the prompts of exactly their personas."""
     from align.questions import ask
     from align.targets import targets
     from align.training import Item
     from causal.tables import read_effects
 
-    if not questions:
-        return []
-    found = targets(study, read_effects(run.survey_effects), questions)
-    return [Item(ask(study, loaded, target.country, target.question, target.personas), target) for target in found]
+    return {
+        part: [Item(ask(study, loaded, one.country, one.question, one.personas), one) for one in found]
+        for part, found in targets(study, read_effects(run.survey_effects)).items()
+    }
 
 
-def save_adapter(
-    study: Study,
-    run: Run,
-    label: str,
-    model: Any,
-    base: str,
-    inputs: Mapping[str, Any],
-    items: tuple[Sequence[Item], Sequence[Item]],
-    scores: tuple[Scores, Scores],
-) -> list[Path]:
+def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list[Path]:
     """Write the adapter folder whole or not at all; return its files."""
-    from align.card import Training, model_card
-
-    trained, unseen = items
-    training = Training(
-        study,
-        base,
-        inputs["survey_effects"],
-        list(dict.fromkeys(item.target.question for item in trained)),
-        list(dict.fromkeys(item.target.question for item in unseen)),
-        sum(len(item.target.reference) for item in trained),
-        *scores,
-    )
     folder = run.model(label) / "adapter"
     beside = folder.with_name(".adapter")
     shutil.rmtree(beside, ignore_errors=True)
     model.peft_config["default"].base_model_name_or_path = base
     model.save_pretrained(beside, save_embedding_layers=False)
-    (beside / "README.md").write_text(model_card(training), encoding="utf-8")
+    (beside / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
     return sorted(path for path in folder.iterdir() if path.is_file())

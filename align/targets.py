@@ -8,13 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from causal.errors import InputError
+from causal.estimators.pooled import noise_variance
+from causal.heldout import PARTS, parts
 from causal.study import Study
 from causal.tables import estimated_by
+
+WEIGHT_BOUND = 4.0
+"""By how much, at most, a toggle's precision weight may exceed or fall short of that of mean precision."""
+_ENDS = ["p_reference", "p_treated"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """The supported toggles of one (country, question).
+    """The supported toggles of one (country, question) in one part of the survey.
 
     Attributes
     ----------
@@ -22,36 +29,112 @@ class Target:
         Where and what.
     personas : tuple of dict
         The personas at either end of some toggle, each once.
+    belongs : ndarray of bool, shape (personas,)
+        Whether a persona is of the part itself: a toggle held out for one end may have the other trained on.
     reference, treated : ndarray of int, shape (toggles,)
         Positions in ``personas`` of the two ends.
     p_reference, p_treated : ndarray, shape (toggles, K)
         The survey's distributions at the two ends.
+    effect : ndarray, shape (toggles, K)
+        The effects to learn: treated minus reference of the cells, or of the pooled distributions.
+    weight : ndarray, shape (toggles,)
+        Of each toggle in a loss, mean 1.
     """
 
     country: str
     question: str
     personas: tuple[dict[str, str], ...]
+    belongs: np.ndarray
     reference: np.ndarray
     treated: np.ndarray
     p_reference: np.ndarray
     p_treated: np.ndarray
+    effect: np.ndarray
+    weight: np.ndarray
 
 
-def targets(study: Study, effects: pd.DataFrame, questions: Sequence[str]) -> list[Target]:
-    """Return the targets of the given questions, from the finest granularity in the effects table.
+def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
+    """Return the targets by part (`causal.heldout.PARTS`), from the finest granularity in the effects table.
 
-    The targets are the raw effects (``cell``), whether or not pooled ones stand beside them.
-    A question without a supported toggle has no target.
+    Levels are always the cells' own (estimator ``cell``); effects are as ``fit.targets`` says. A (country, question)
+    without a supported toggle in a part has no target there.
+
+    Raises
+    ------
+    InputError
+        A held-out country is not in the table, or the pooled effects asked for are not.
     """
-    effects = estimated_by(effects)
-    finest = effects["granularity"] == effects["granularity"].max()
-    rows = effects[finest & effects["supported"] & effects["question"].isin(list(questions))]
+    cells = estimated_by(effects)
+    _require_countries(study, cells)
+    rows = cells[(cells["granularity"] == cells["granularity"].max()) & cells["supported"]].reset_index(drop=True)
+    goals, part = _goals(study, rows, effects), parts(rows, study.fit.held_out, study)
     order = {name: i for i, name in enumerate(study.questions)}
-    groups = sorted(rows.groupby(["country", "question"], sort=False), key=lambda item: (item[0][0], order[item[0][1]]))
-    return [_target(study, str(country), str(question), group) for (country, question), group in groups]
+    groups = rows.groupby([part, rows["country"], rows["question"]], sort=False).indices
+    found: dict[str, list[Target]] = {name: [] for name in PARTS}
+    for key in sorted(groups, key=lambda key: (key[1], order[key[2]])):
+        place = groups[key]
+        found[key[0]].append(_target(study, key[0], rows.iloc[place], np.array([goals[i] for i in place])))
+    return found
 
 
-def _target(study: Study, country: str, question: str, rows: pd.DataFrame) -> Target:
+def _require_countries(study: Study, cells: pd.DataFrame) -> None:
+    held_out, known = study.fit.held_out.country_codes, list(dict.fromkeys(cells["country"]))
+    if unknown := [code for code in held_out if code not in known]:
+        raise InputError(
+            f"fit.held_out.countries: the survey has no country {', '.join(unknown)}; it has {', '.join(known)}"
+        )
+    if set(held_out) >= set(known):
+        raise InputError("fit.held_out.countries: every country is held out; leave at least one to train on")
+
+
+def _goals(study: Study, rows: pd.DataFrame, effects: pd.DataFrame) -> list[np.ndarray]:
+    """Return each toggle's effect to learn."""
+    chosen = rows
+    if study.fit.targets == "pooled":
+        names = ["country", "question", "attribute", "reference", "treated", *study.attributes]
+        pooled = estimated_by(effects, "pooled").dropna(subset=_ENDS)
+        place = _index(pooled, names).get_indexer(_index(rows, names))
+        if (place < 0).any():
+            raise InputError(
+                f"fit.targets: pooled, but {(place < 0).sum()} of the {len(rows)} supported toggles have no pooled "
+                "effect in the survey's effects table; set effects.estimator: [cell, pooled] and run causal.audit again"
+            )
+        chosen = pooled.iloc[place]
+    ends = zip(chosen["p_reference"], chosen["p_treated"], strict=True)
+    return [np.asarray(treated, dtype=float) - np.asarray(reference, dtype=float) for reference, treated in ends]
+
+
+def _index(rows: pd.DataFrame, names: Sequence[str]) -> pd.MultiIndex:
+    """Return an index in which "not specified" equals itself."""
+    return pd.MultiIndex.from_arrays([rows[name].astype(object).where(rows[name].notna(), "") for name in names])
+
+
+def precision_weights(rows: pd.DataFrame) -> np.ndarray:
+    """Return how well the survey knows each toggle of one (country, question), mean 1.
+
+    With v the sampling variance of a toggle's shift, steadied as for pooling (`noise_variance`: a cell of ten that
+    happens to agree would have variance 0), and m the mean of 1/v, the weight is 1/(v m), cut to
+    [1/`WEIGHT_BOUND`, `WEIGHT_BOUND`] and then divided by its mean.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Supported ``cell`` rows.
+
+    Returns
+    -------
+    ndarray, shape (rows,)
+    """
+    sizes = rows[["n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
+    one_question = np.zeros(len(rows), dtype=int)
+    # below two respondents a cell tells nothing of its variance
+    variance = noise_variance(rows["std_error"].to_numpy(dtype=float), np.maximum(sizes, 2.0), one_question)
+    weight = np.clip((1 / variance) / (1 / variance).mean(), 1 / WEIGHT_BOUND, WEIGHT_BOUND)
+    return weight / weight.mean()
+
+
+def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray) -> Target:
+    country, question = str(rows["country"].iloc[0]), str(rows["question"].iloc[0])
     place: dict[tuple[tuple[str, str], ...], int] = {}
     ends = []
     for row in rows.to_dict("records"):
@@ -61,12 +144,22 @@ def _target(study: Study, country: str, question: str, rows: pd.DataFrame) -> Ta
             persona = tuple((name, whole[name]) for name in study.attributes if name in whole)
             ends.append(place.setdefault(persona, len(place)))
     pairs = np.array(ends).reshape(-1, 2)
+    personas = tuple(dict(persona) for persona in place)
+    reference, treated = (np.array(rows[name].tolist(), dtype=float) for name in _ENDS)
     return Target(
         country,
         question,
-        tuple(dict(persona) for persona in place),
+        personas,
+        _belongs(study, country, question, part, personas),
         pairs[:, 0],
         pairs[:, 1],
-        np.array(rows["p_reference"].tolist(), dtype=float),
-        np.array(rows["p_treated"].tolist(), dtype=float),
+        reference,
+        treated,
+        effect,
+        precision_weights(rows) if study.fit.weights == "precision" else np.ones(len(rows)),
     )
+
+
+def _belongs(study: Study, country: str, question: str, part: str, personas: Sequence[dict[str, str]]) -> np.ndarray:
+    cells = pd.DataFrame(list(personas), columns=list(study.attributes), dtype=object)
+    return parts(cells.assign(country=country, question=question), study.fit.held_out, study) == part

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from align.objectives import ace, alignment_score, effect
+from align.objectives import alignment_score, anchor, cdf_shift, effect, level_kl, level_w1
 from align.questions import Asked
 from align.scoring import option_logprobs
 from align.targets import Target
 from causal.errors import RunError
 from causal.files import replace_file, write_text
-from causal.sections import FitSettings
+from causal.fitsettings import FitSettings, Stage
 
 if TYPE_CHECKING:
     import torch
@@ -32,26 +32,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean effect distance (d_CDF) and alignment score S of a model on some items."""
+    """Mean effect distance (d_CDF) and alignment score S of a model on some toggles and their cells."""
 
     effect_distance: float
     alignment: float
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Weights of anchor and effect (paper eq. 14) during one epoch."""
-
-    alpha: float
-    beta: float
-
-
-def stages(fit: FitSettings) -> list[Stage]:
-    """Return one stage per epoch; ``paper`` anchors in the first half and aligns effects in the second."""
-    anchor, effects = Stage(1.0, 0.0), Stage(0.0, 1.0)
-    if fit.schedule == "paper":
-        return [anchor] * (fit.epochs // 2) + [effects] * (fit.epochs // 2)
-    return [anchor if fit.schedule == "anchor" else effects] * fit.epochs
 
 
 def train(
@@ -95,7 +79,8 @@ def train(
         epoch, stage, index = plan[step]
         torch.manual_seed(fit.seed * 1_000_003 + step)
         item = items[index]
-        loss = _loss(model, item, stage)
+        losses = objectives(model, item, stage)
+        loss = torch.stack([weight * losses[name] for name, weight in stage.weights.items()]).sum()
         if not torch.isfinite(loss):
             raise RunError(
                 f"the loss is {loss.item()} at step {step + 1} ({item.target.question}); lower fit.learning_rate. "
@@ -105,7 +90,8 @@ def train(
         loss.backward()
         optimiser.step()
         line = {"step": step + 1, "epoch": epoch + 1, "country": item.target.country, "question": item.target.question}
-        line |= {"alpha": stage.alpha, "beta": stage.beta, "loss": loss.item()}
+        line |= {"weights": stage.weights, "loss": loss.item()}
+        line |= {"objectives": {name: value.item() for name, value in losses.items()}}
         with (folder / "train.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
         _save_checkpoint(checkpoint, model, optimiser, step + 1, inputs)
@@ -114,49 +100,72 @@ def train(
 
 
 def evaluate(model: Any, items: Sequence[Item]) -> Scores:
-    """Return the mean effect distance over toggles and S over cells (toggle ends), without gradients."""
+    """Return the mean effect distance over toggles and S over the part's cells at their ends, without gradients.
+
+    Both are against the survey's own cells and weigh all toggles alike, whatever training does.
+    """
     import torch
 
     distances, scores = [], []
     with torch.no_grad():
         for item in items:
-            (reference, treated), (p0, p1) = _ends(model, item)
-            distances += [
-                effect(r[None].exp(), t[None].exp(), a[None], b[None]).item()
-                for r, t, a, b in zip(reference, treated, p0, p1, strict=True)
-            ]
+            target = item.target
+            ends = _ends(model, item)
+            moved = cdf_shift(ends.treated.exp() - ends.reference.exp()) - cdf_shift(ends.p_treated - ends.p_reference)
+            distances += moved.abs().mean(dim=-1).tolist()
             cells: dict[int, float] = {}
-            for positions, logp, p in ((item.target.reference, reference, p0), (item.target.treated, treated, p1)):
-                values = alignment_score(logp.exp(), p)
-                cells.update(zip(positions.tolist(), values.tolist(), strict=True))
-            scores += list(cells.values())
+            for positions, logp, p in (
+                (target.reference, ends.reference, ends.p_reference),
+                (target.treated, ends.treated, ends.p_treated),
+            ):
+                cells.update(zip(positions.tolist(), alignment_score(logp.exp(), p).tolist(), strict=True))
+            scores += [score for position, score in cells.items() if target.belongs[position]]
     return Scores(float(np.mean(distances)), float(np.mean(scores)))
+
+
+def objectives(model: Any, item: Item, stage: Stage) -> dict[str, torch.Tensor]:
+    """Return the objectives that a stage weighs, from one forward pass over an item."""
+    import torch
+
+    ends = _ends(model, item)
+    goal, weight = (torch.as_tensor(v).to(ends.reference) for v in (item.target.effect, item.target.weight))
+    levels = ends.reference, ends.treated, ends.p_reference, ends.p_treated, weight
+    found = {
+        "anchor": lambda: anchor(*levels),
+        "effect": lambda: effect(ends.reference.exp(), ends.treated.exp(), goal, weight),
+        "level_kl": lambda: level_kl(*levels),
+        "level_w1": lambda: level_w1(*levels),
+    }
+    return {name: found[name]() for name in stage.weights}
 
 
 def _plan(fit: FitSettings, items: int) -> list[tuple[int, Stage, int]]:
     """Return (epoch, stage, item) of every step."""
     plan = []
-    for epoch, stage in enumerate(stages(fit)):
+    stages = [stage for stage in fit.stages for _ in range(stage.epochs)]
+    for epoch, stage in enumerate(stages):
         order = np.random.default_rng([fit.seed, epoch]).permutation(items)
         plan += [(epoch, stage, int(index)) for index in order]
     return plan
 
 
-def _loss(model: Any, item: Item, stage: Stage) -> torch.Tensor:
-    (reference, treated), (p0, p1) = _ends(model, item)
-    return ace(reference, treated, p0, p1, stage.alpha, stage.beta)
+@dataclass(frozen=True)
+class _Ends:
+    """Both ends of every toggle, shape (toggles, K): the model's log-probabilities, the survey's probabilities."""
+
+    reference: torch.Tensor
+    treated: torch.Tensor
+    p_reference: torch.Tensor
+    p_treated: torch.Tensor
 
 
-def _ends(model: Any, item: Item) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """Return the model's log-probabilities and the survey's probabilities at both ends of every toggle."""
+def _ends(model: Any, item: Item) -> _Ends:
     import torch
 
     logp = option_logprobs(model, item.asked.trie, item.asked.options)
     target = item.target
-    survey = tuple(
-        torch.tensor(p, dtype=logp.dtype, device=logp.device) for p in (target.p_reference, target.p_treated)
-    )
-    return (logp[target.reference], logp[target.treated]), (survey[0], survey[1])
+    survey = (torch.as_tensor(p).to(logp) for p in (target.p_reference, target.p_treated))
+    return _Ends(logp[target.reference], logp[target.treated], *survey)
 
 
 def _adapter_weights(model: Any) -> dict[str, torch.Tensor]:

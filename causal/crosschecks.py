@@ -34,6 +34,7 @@ def cross_problems(located: Located) -> Iterable[Problem]:
         *_name_problems(located.data),
         *_country_problems(located.data),
         *_unfilled(located.data),
+        *_fit_problems(located.data),
     ):
         yield Problem(line_of(located.written, loc), ".".join(map(str, loc)), message)
 
@@ -110,7 +111,7 @@ def _reached(start: str, edges: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def _name_problems(raw: Any) -> Iterable[_Found]:
-    attributes, questions = _mapping(raw, "attributes"), _mapping(raw, "questions")
+    attributes = _mapping(raw, "attributes")
     for name in attributes:
         if name in RESERVED or name == ANSWER:
             yield (
@@ -120,14 +121,10 @@ def _name_problems(raw: Any) -> Iterable[_Found]:
     for name in _mapping(raw, "covariates"):
         if name in attributes or name == ANSWER:
             yield ("covariates", name), "this name is an attribute's or the answer's already; choose another"
-    loc = ("fit", "held_out", "questions")
-    held_out = _text_items(raw, *loc)
-    for where in (loc, ("checks", "negative_controls")):
-        for name in _text_items(raw, *where):
-            if questions and name not in questions:
-                yield where, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
-    if questions and set(held_out) >= set(questions):
-        yield loc, "every question is held out; leave at least one to train on"
+    questions, where = _mapping(raw, "questions"), ("checks", "negative_controls")
+    for name in _text_items(raw, *where):
+        if questions and name not in questions:
+            yield where, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
     full = len(attributes)
     asked, where = _items(raw, "effects", "granularity"), ("effects", "granularity")
     for value in asked:
@@ -152,11 +149,51 @@ def _unfilled(raw: Any, *loc: Any) -> Iterable[_Found]:
 def _country_problems(raw: Any) -> Iterable[_Found]:
     named = {code_key(code) for code in _mapping(raw, "survey", "countries")}
     kept = {code_key(code) for code in _items(raw, "survey", "keep")}
-    for key, codes in (("keep", _items(raw, "survey", "keep")), ("tiers", list(_mapping(raw, "survey", "tiers")))):
+    for loc, codes in (
+        (("survey", "keep"), _items(raw, "survey", "keep")),
+        (("survey", "tiers"), list(_mapping(raw, "survey", "tiers"))),
+        (("fit", "held_out", "countries"), _items(raw, "fit", "held_out", "countries")),
+    ):
         for code in codes:
             if named and code_key(code) not in named:
-                close = difflib.get_close_matches(code_key(code), sorted(named), n=1, cutoff=0.5)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                yield ("survey", key), f"country {code!r} is not among those that survey.countries names{hint}"
+                hint = _nearest(code_key(code), named)
+                yield loc, f"country {code!r} is not among those that survey.countries names{hint}"
     if kept and _mapping(raw, "survey", "country"):
         yield ("survey", "keep"), "the survey has one country for all rows, so there is nothing to keep; remove it"
+
+
+def _fit_problems(raw: Any) -> Iterable[_Found]:
+    questions, loc = _mapping(raw, "questions"), ("fit", "held_out", "questions")
+    held_out = _text_items(raw, *loc)
+    for name in held_out:
+        if questions and name not in questions:
+            yield loc, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+    if questions and set(held_out) >= set(questions):
+        yield loc, "every question is held out; leave at least one to train on"
+    for i, persona in enumerate(_items(raw, "fit", "held_out", "personas")):
+        if isinstance(persona, dict):
+            yield from _persona_problems(raw, ("fit", "held_out", "personas", i), persona)
+    if _mapping(raw, "fit").get("targets") == "pooled" and "pooled" not in _items(raw, "effects", "estimator"):
+        yield ("fit", "targets"), "pooled effects are not estimated; set effects.estimator: [cell, pooled]"
+
+
+def _persona_problems(raw: Any, loc: tuple[Any, ...], persona: dict[Any, Any]) -> Iterable[_Found]:
+    attributes, asked = _mapping(raw, "attributes"), _items(raw, "effects", "granularity")
+    finest = max(asked) if asked and all(isinstance(value, int) for value in asked) else len(attributes)
+    if len(persona) > finest:
+        yield loc, f"this names {len(persona)} attributes, but personas are trained with {finest} (effects.granularity)"
+    for name, level in persona.items():
+        levels = [str(known) for known in _mapping(raw, "attributes", name, "levels")]
+        if attributes and name not in attributes:
+            yield loc, f"unknown attribute {name!r}{_nearest(name, attributes) or _known(attributes)}"
+        elif levels and str(level) not in levels:
+            yield loc, f"{name} has no level {level!r}{_nearest(level, levels) or _known(levels)}"
+
+
+def _nearest(given: Any, known: Iterable[Any]) -> str:
+    close = difflib.get_close_matches(str(given), sorted(map(str, known)), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _known(names: Iterable[Any]) -> str:
+    return f"; known are {', '.join(map(str, names))}"

@@ -288,39 +288,6 @@ class PromptSettings(Strict):
     options: Literal["letters", "labels"] = "letters"
 
 
-class LoraSettings(Strict):
-    """LoRA as in the paper: r=8, alpha=16, dropout .05."""
-
-    rank: int = Field(default=8, ge=1)
-    alpha: int = Field(default=16, ge=1)
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-
-
-class HeldOut(Strict):
-    """What training never sees."""
-
-    questions: tuple[str, ...] = ()
-
-
-class FitSettings(Strict):
-    """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect."""
-
-    epochs: int = Field(default=2, ge=1)
-    schedule: Literal["paper", "anchor", "effect"] = "paper"
-    learning_rate: float = Field(default=2e-5, gt=0)
-    seed: int = Field(default=0, ge=0)
-    lora: LoraSettings = LoraSettings()
-    held_out: HeldOut = HeldOut()
-
-    @model_validator(mode="after")
-    def _two_stages(self) -> FitSettings:
-        if self.schedule == "paper" and self.epochs % 2:
-            raise ValueError(
-                f"schedule paper halves the epochs (anchor, then effect); {self.epochs} is odd, give an even number"
-            )
-        return self
-
-
 class DiagnosisSettings(Strict):
     """The threshold below which a model's shift counts as aligned, in units of the shift."""
 

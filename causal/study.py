@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from causal.crosschecks import cross_problems
+from causal.fitsettings import FitSettings
 from causal.graph import CausalGraph
 from causal.sections import (
     Attribute,
@@ -20,7 +21,6 @@ from causal.sections import (
     Covariate,
     DiagnosisSettings,
     EffectsSettings,
-    FitSettings,
     GraphSettings,
     ModelSettings,
     PromptSettings,
@@ -180,7 +180,7 @@ def _validated(cls: type[Study], located: Located) -> Study:
     return study
 
 
-_PYDANTIC = re.compile(r"str|int|float|bool|ConstantCountry|\[key\]|literal\[.*|function-.*")
+_PYDANTIC = re.compile(r"str|int|float|bool|ConstantCountry|\[key\]|literal\[.*|tuple\[.*|function-.*")
 """Parts of pydantic's locations that are no keys of the file."""
 _PLAIN_WORDS = {
     "Dictionary should": "It should",

@@ -130,17 +130,25 @@ def nearest_key(model: type[BaseModel], loc: Sequence[Any]) -> str:
 
 
 def _inside(annotation: Any, part: Any) -> Any:
-    """Return what stands at key ``part`` of an annotation: a field, a mapping's value, a union's model."""
+    """Return what stands at key ``part`` of an annotation: a field, a value or item, a union's model."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(part)
         annotation = field.annotation if field else annotation
     elif typing.get_origin(annotation) is dict:
         annotation = typing.get_args(annotation)[1]
+    elif typing.get_origin(annotation) is tuple and isinstance(part, int):
+        annotation = typing.get_args(annotation)[0]
     while typing.get_origin(annotation) in (typing.Annotated, typing.Union, types.UnionType):
         options = typing.get_args(annotation)
-        models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        annotation = models[0] if models else options[0]
+        annotation = next((option for option in options if _holds_model(option)), options[0])
     return annotation
+
+
+def _holds_model(annotation: Any) -> bool:
+    """Tell whether an annotation is a model, or a container or union of one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(map(_holds_model, typing.get_args(annotation)))
 
 
 def raise_problems(located: Located, problems: Sequence[Problem]) -> NoReturn:

@@ -16,7 +16,6 @@ from diagnostics.inputs import Inputs, Measured, toggle_key
 PERFECT = "perfect model"
 UNIFORM = "uniform answers"
 NO_EFFECT = "no effect at all"
-SPLITS = ("all", "trained", "held_out")
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,9 @@ def _cell_rows(inputs: Inputs) -> list[pd.DataFrame]:
 
 
 def _with_groups(inputs: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
-    splits = inputs.splits
-    split = rows["question"].map(splits) if splits else pd.Series(None, index=rows.index, dtype=object)
+    split = inputs.split_of(rows) if inputs.splits else np.full(len(rows), None, dtype=object)
     topic = rows["question"].map({name: question.topic for name, question in inputs.study.questions.items()})
-    return rows.assign(topic=topic, split=split.astype(object))
+    return rows.assign(topic=topic, split=pd.Series(split, index=rows.index, dtype=object))
 
 
 def supported_toggles(inputs: Inputs) -> pd.DataFrame:
@@ -154,4 +152,4 @@ def in_split(rows: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def splits_shown(inputs: Inputs) -> Sequence[str]:
     """Return the splits that exist in a run: only ``all`` if nothing is held out."""
-    return SPLITS if inputs.splits else SPLITS[:1]
+    return "all", *inputs.splits

@@ -16,8 +16,10 @@ LABEL_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 LABEL_MARKERS = ("s", "^", "D", "v", "P", "X")
 SPLIT_STYLES = {
     "all": ("#0072B2", "o", "all questions"),
-    "trained": ("#0072B2", "o", "questions trained on"),
+    "trained": ("#0072B2", "o", "trained on"),
     "held_out": ("#D55E00", "^", "questions held out"),
+    "held_out_countries": ("#009E73", "D", "countries held out"),
+    "held_out_personas": ("#CC79A7", "s", "personas held out"),
 }
 _GRAY = "#6b6b6b"
 _MANY = 3000  # points from which a scatter is drawn as an image, to keep the page small

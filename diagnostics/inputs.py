@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from causal.errors import InputError
+from causal.fitsettings import HeldOut
+from causal.heldout import PARTS, TRAINED, parts
 from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
@@ -30,8 +33,8 @@ class Measured:
         Layout and form of the options.
     distributions, effects : DataFrame
         The two tables.
-    held_out : tuple of str, or None
-        Questions that training never saw; None for a label that was not trained in this run.
+    held_out : HeldOut or None
+        What training never saw; None for a label that was not trained in this run.
     """
 
     label: str
@@ -39,7 +42,7 @@ class Measured:
     prompt: Mapping[str, Any]
     distributions: pd.DataFrame
     effects: pd.DataFrame
-    held_out: tuple[str, ...] | None
+    held_out: HeldOut | None
 
     @property
     def trained(self) -> bool:
@@ -65,19 +68,24 @@ class Inputs:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def splits(self) -> dict[str, str | None]:
-        """``trained`` or ``held_out`` by question, empty if nothing is held out.
+    def held_out(self) -> tuple[HeldOut, ...]:
+        """What each trained label never saw; what the study holds out where no label is trained."""
+        kept = [model.held_out for model in self.models if model.held_out is not None]
+        return tuple(kept or [self.study.fit.held_out])
 
-        A question that some shown labels were trained on and others not belongs to neither split (None).
-        """
-        kept = [set(model.held_out) for model in self.models if model.held_out is not None]
-        kept = kept or [set(self.study.fit.held_out.questions)]
-        never, ever = set.intersection(*kept), set.union(*kept)
-        if not never or not self.models:
-            return {}
-        return {
-            name: "held_out" if name in never else None if name in ever else "trained" for name in self.study.questions
-        }
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The parts of the survey that occur (`causal.heldout.PARTS`), empty if nothing is held out."""
+        found = set(self.split_of(self.distributions)) - {None, TRAINED}
+        return tuple(part for part in PARTS if part == TRAINED or part in found) if found and self.models else ()
+
+    def split_of(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return the part of each cell or toggle; None where the trained labels differ in it."""
+        first, *others = (parts(rows, held_out, self.study) for held_out in self.held_out)
+        split = first.astype(object)
+        for other in others:
+            split[first != other] = None
+        return split
 
 
 def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: bool = False) -> Inputs:
@@ -148,7 +156,7 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         record.get("prompt") or {},
         read_distributions(folder / "distributions.parquet"),
         read_effects(folder / "effects.parquet"),
-        tuple(fit.get("held_out", ())) if fit else None,
+        HeldOut.model_validate(fit["fit"]["held_out"]) if fit else None,
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model

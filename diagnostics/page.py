@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from causal.heldout import HELD_OUT
 from causal.study import Study
 from diagnostics.alignment import matching_rows
 from diagnostics.classify import CLASSES, UNDETERMINED
@@ -19,7 +20,13 @@ from diagnostics.verdict import Q, distance, percent, score, signed
 
 LARGEST = 15
 FOREST_WIDTH = 44  # characters of a label line in the forest plot
-SPLIT_NAMES = {"all": "all questions", "trained": "trained on", "held_out": "held out"}
+SPLIT_NAMES = {
+    "all": "all questions",
+    "trained": "trained on",
+    "held_out": "held out",
+    "held_out_countries": "held-out countries",
+    "held_out_personas": "held-out personas",
+}
 ESTIMANDS = {"total": "total", "controlled_direct": "controlled direct", "not_identified": "association only"}
 
 
@@ -229,7 +236,7 @@ def held_fixed(row: pd.Series, study: Study) -> str:
 def _forest_name(row: pd.Series, inputs: Inputs) -> str:
     country = f"{inputs.study.country_name(row['country'])}: " if len(inputs.effects["country"].unique()) > 1 else ""
     held = held_fixed(row, inputs.study)
-    out = " [held out]" if row["split"] == "held_out" else ""
+    out = " [held out]" if row["split"] in HELD_OUT else ""
     lines = [f"{country}{row['question']}{out}", f"{row['attribute']}: {row['reference']} → {row['treated']}"]
     lines += [] if held == "nothing" else textwrap.wrap(f"| {held}", FOREST_WIDTH)
     return "\n".join(lines)

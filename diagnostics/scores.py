@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from causal.fitsettings import HeldOut
 from diagnostics.alignment import Change, change
 from diagnostics.classify import CLASSES
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, in_split, splits_shown
@@ -24,10 +26,24 @@ def scores(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
     return {
         "study": inputs.study.name,
         "tau": inputs.study.diagnosis.tau,
-        "held_out": [name for name, split in inputs.splits.items() if split == "held_out"],
+        **_held_out(inputs),
         "left_out": dict(inputs.left_out),
         "labels": labels,
         "changes": _changes(inputs, found),
+    }
+
+
+def _held_out(inputs: Inputs) -> dict[str, Any]:
+    """Return what no shown label was trained on."""
+    first, *others = inputs.held_out if inputs.models else [HeldOut()]
+
+    def shared(name: str, values: Iterable[Any]) -> list[Any]:
+        return [value for value in values if all(value in getattr(other, name) for other in others)]
+
+    return {
+        "held_out": shared("questions", first.questions),
+        "held_out_countries": shared("country_codes", first.country_codes),
+        "held_out_personas": shared("personas", first.personas),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED
 from diagnostics.alignment import change
 from diagnostics.classify import UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, Diagnosis, supported_toggles
@@ -22,6 +23,8 @@ _DONE = {"erased": "too little", "stereotyped": "too far", "flipped": "the other
 _WHERE = {
     "all": "Over all questions",
     "held_out": "On the {n} it never saw in training",
+    "held_out_countries": "On the {n} in countries it never saw in training",
+    "held_out_personas": "On the {n} with personas it never saw in training",
     "trained": "On the {n} it was trained on",
 }
 
@@ -175,7 +178,7 @@ def _compare(value: float, rival: float, digits: int) -> str:
 
 
 def _compared(before: Measured, after: Measured, numbers: dict[str, Any]) -> Paragraph:
-    splits = [split for split in ("held_out", "trained") if split in numbers["changes"][after.label]]
+    splits = [split for split in (*HELD_OUT, TRAINED) if split in numbers["changes"][after.label]]
     sentences = [
         sentence
         for split in splits or ["all"]
@@ -209,7 +212,12 @@ def _change_sentences(before: str, after: str, split: str, numbers: dict[str, An
     ]
 
 
-_PLAIN = {"held_out": "held out from training", "trained": "that others are trained on"}
+_PLAIN = {
+    "held_out": "held out from training",
+    "held_out_countries": "in countries held out from training",
+    "held_out_personas": "with personas held out from training",
+    "trained": "that others are trained on",
+}
 
 
 def judgement(moved: dict[str, Any]) -> str:
@@ -257,14 +265,14 @@ def _after_headline(others: list[Measured], numbers: dict[str, Any]) -> str:
     lines = []
     for model in others:
         splits = numbers["changes"][model.label]
-        split = "held_out" if "held_out" in splits else "all"
+        split = next((part for part in HELD_OUT if part in splits), "all")
         if split not in splits:
             continue
         start = f"Training ({model.label})" if model.trained else model.label
-        where = (
-            "on questions never seen in training" if split == "held_out" and model.trained else "on held-out questions"
-        )
-        where = where if split == "held_out" else "over all questions"
+        what = {QUESTIONS: "questions", COUNTRIES: "countries", PERSONAS: "personas"}.get(split)
+        preposition = "in" if split == COUNTRIES else "on"
+        where = f"{preposition} {what} never seen in training" if model.trained else f"{preposition} held-out {what}"
+        where = where if what else "over all questions"
         lines.append(
             _HEADLINES[judgement(splits[split])].format(start=start, where=where, before=splits[split]["against"])
         )

@@ -134,8 +134,8 @@ def test_docs_explain_every_key_of_the_study():
     def keys(model: type[BaseModel]) -> set[str]:
         found = set(model.model_fields)
         for field in model.model_fields.values():
-            for part in re.findall(r"causal\.sections\.(\w+)", str(field.annotation)):
-                found |= keys(getattr(__import__("causal.sections", fromlist=[part]), part))
+            for module, part in re.findall(r"(causal\.\w+)\.([A-Z]\w+)", str(field.annotation)):
+                found |= keys(getattr(__import__(module, fromlist=[part]), part))
         return found
 
     missing = [key for key in sorted(keys(Study)) if not re.search(rf"\b{key}\b", page)]

@@ -31,10 +31,12 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     log = [json.loads(line) for line in (ace / "train.jsonl").read_text().splitlines()]
     assert {line["question"] for line in log} == {"trust", "taxes"}, "work is held out"
     card = (ace / "adapter" / "README.md").read_text()
-    assert "Trained on: trust, taxes. Held out: work." in card
+    assert "Trained on: trust, taxes; in Norway, Sweden.\nHeld out: questions work.\n" in card
+    assert "Schedule (`paper`): 1 epoch of 1 x `anchor`, then 1 epoch of 1 x `effect`." in card
+    assert card.count("| held-out questions | ") == 2
     record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
     assert record["survey_effects"] in card
-    assert record["held_out"] == ["work"]
+    assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": []}
     config = json.loads((ace / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.05)
     assert not list((ace / "adapter").glob("*.bin")), "safetensors only"
@@ -121,15 +123,89 @@ def test_a_trained_label_is_not_measured_over(run, argv, capsys):
     assert "choose another" in capsys.readouterr().err
 
 
+HELD = "fit.held_out={questions: [work], countries: [SE], personas: [{gender: woman, place: city}]}"
+
+
+def test_held_out_parts_reach_card_log_and_report(run, argv):
+    from align.measure import main as measure
+    from diagnostics.report import main as report
+
+    schedule = "fit.schedule=[{epochs: 1, level_kl: 1, effect: 100}]"
+    argv = [*argv, "--set", HELD, "--set", schedule, "--set", "fit.weights=precision", "--set", "fit.epochs="]
+    assert measure([*argv, "--label", "base"]) == 0
+    assert main(argv) == 0
+    log = [json.loads(line) for line in (run.model("ace") / "train.jsonl").read_text().splitlines()]
+    assert {line["country"] for line in log} == {"NO"}
+    card = (run.model("ace") / "adapter" / "README.md").read_text()
+    out = "Held out: questions work; countries Sweden; personas gender woman and place city."
+    assert f"Trained on: trust, taxes; in Norway.\n{out}\n" in card
+    assert "Schedule: 1 epoch of 100 x `effect` + 1 x `level_kl`." in card
+    assert "toggles weighted by how well the survey knows them" in card
+    # a question in a country has four toggles, two of which touch the persona
+    assert "4 supported toggles" in card
+    rows = [cells for line in card.splitlines() if len(cells := line.strip("| ").split(" | ")) == 5][2:]
+    parts = ["questions", "countries, questions trained on", "personas, questions and countries trained on"]
+    assert [(row[0], row[2]) for row in rows[::2]] == [
+        (f"held-out {part}", count) for part, count in zip(parts, "884", strict=True)
+    ]
+    assert report([str(run.path), "--quiet"]) == 0
+    numbers = json.loads((run.path / "scores.json").read_text())
+    assert numbers["held_out_personas"] == [{"gender": "woman", "place": "city"}]
+    for label, first in (("base", 0), ("ace", 1)):
+        splits = numbers["labels"][label]["splits"]
+        toggles = {"all": 24, "trained": 4, "held_out": 8, "held_out_countries": 8, "held_out_personas": 4}
+        assert {name: part["toggles"] for name, part in splits.items()} == toggles
+        for name, row in zip(("held_out", "held_out_countries", "held_out_personas"), rows[first::2], strict=True):
+            assert float(row[3]) == pytest.approx(splits[name]["effect_distance"], abs=6e-5)
+            assert float(row[4]) == pytest.approx(splits[name]["S"], abs=0.06)
+
+
+def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
+    assert main([*argv, "--set", "fit.held_out={personas: [{gender: man}, {gender: woman}]}"]) == 2
+    assert "hold less out" in capsys.readouterr().err
+    assert main([*argv, "--set", "fit.held_out={countries: [NO, SE]}"]) == 2
+    assert "every country is held out" in capsys.readouterr().err
+    assert main([*argv, "--set", "fit.targets=pooled"]) == 2
+    assert "set effects.estimator: [cell, pooled]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["fit.schedule=[{epochs: 2, effect: 1}]", "fit.weights=precision"])
+def test_another_schedule_or_weighting_does_not_go_on_from_the_checkpoint(run, argv, monkeypatch, change):
+    import align.training
+
+    taken = align.training._save_checkpoint
+
+    def killed(path, model, optimiser, step, inputs):
+        taken(path, model, optimiser, step, inputs)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    epochs = ["--set", "fit.epochs="] if "schedule" in change else []
+    with monkeypatch.context() as patched:
+        patched.setattr(align.training, "_save_checkpoint", killed)
+        assert main(argv) == 130
+    assert (run.model("ace") / "checkpoint" / "state.safetensors").is_file()
+    assert main([*argv, *epochs, "--set", change]) == 0
+    assert main([*argv, *epochs, "--set", change, "--label", "fresh"]) == 0
+    one, two = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("ace", "fresh"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+TWO_STAGES = "fit.schedule=[{epochs: 8, anchor: 1, level_w1: 1}, {epochs: 12, level_kl: 1, effect: 100}]"
+
+
 @pytest.mark.slow
-def test_kill_9_and_resume_ends_bitwise_equal(run, argv):
-    longer = [*argv, "--set", "fit.epochs=20"]
+@pytest.mark.parametrize(
+    ("schedule", "steps"), [(["fit.epochs=20"], 5), (["fit.epochs=", TWO_STAGES], 36)], ids=["paper", "second stage"]
+)
+def test_kill_9_and_resume_ends_bitwise_equal(run, argv, schedule, steps):
+    longer = [*argv, *(word for change in schedule for word in ("--set", change))]
     assert main([*longer, "--label", "whole"]) == 0
     command = [sys.executable, "-m", "align.fit", *longer, "--label", "cut"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = run.model("cut") / "train.jsonl"
     deadline = time.monotonic() + 120
-    while not (log.is_file() and log.read_text().count("\n") >= 5):
+    while not (log.is_file() and log.read_text().count("\n") >= steps):
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from align.targets import targets
+from align.targets import WEIGHT_BOUND, precision_weights, targets
+from causal.audit import audit_survey
 from causal.counts import count
 from causal.effects import survey_effects
+from causal.errors import InputError
 from causal.grid import grid_from_counts
+from causal.heldout import COUNTRIES, PARTS, PERSONAS, QUESTIONS, TRAINED
+from causal.runs import Run
 from causal.study import Study
 from causal.survey import read_survey
 from causal.tables import read_distributions, read_effects
@@ -14,11 +19,14 @@ from causal.tables import read_distributions, read_effects
 
 def test_each_persona_once_and_both_ends_of_every_toggle(study, run):
     effects, cells = read_effects(run.survey_effects), read_distributions(run.survey_distributions)
-    found = targets(study, effects, ["trust", "taxes"])
+    found = targets(study, effects)[TRAINED]
     assert [(t.country, t.question) for t in found] == [(c, q) for c in ("NO", "SE") for q in ("trust", "taxes")]
     for target in found:
         assert len(target.personas) == 4
         assert len(target.reference) == 4, "two attributes in two contexts each"
+        np.testing.assert_array_equal(target.effect, target.p_treated - target.p_reference)
+        np.testing.assert_array_equal(target.weight, np.ones(4))
+        assert target.belongs.all()
         for position, p in zip(
             [*target.reference, *target.treated], [*target.p_reference, *target.p_treated], strict=True
         ):
@@ -37,16 +45,17 @@ def test_each_persona_once_and_both_ends_of_every_toggle(study, run):
 def test_unsupported_toggles_are_no_targets(study, run):
     effects = read_effects(run.survey_effects)
     none = effects.assign(supported=False)
-    assert targets(study, none, ["trust"]) == []
+    assert not any(targets(study, none).values())
     some = effects.assign(supported=(effects["attribute"] == "gender") & (effects["country"] == "NO"))
-    assert [len(t.reference) for t in targets(study, some, ["trust"])] == [2]
+    assert [(t.question, len(t.reference)) for t in targets(study, some)[TRAINED]] == [("trust", 2), ("taxes", 2)]
 
 
-def test_pooled_effects_are_no_targets(study, run):
+def test_pooled_effects_are_no_targets_unless_asked_for(study, run):
     effects = read_effects(run.survey_effects)
     both = pd.concat([effects, effects.assign(estimator="pooled", p_treated=effects["p_reference"])])
-    for raw, with_pooled in zip(targets(study, effects, ["trust"]), targets(study, both, ["trust"]), strict=True):
+    for raw, with_pooled in zip(targets(study, effects)[TRAINED], targets(study, both)[TRAINED], strict=True):
         np.testing.assert_array_equal(with_pooled.p_treated, raw.p_treated)
+        np.testing.assert_array_equal(with_pooled.effect, raw.effect)
         np.testing.assert_array_equal(with_pooled.treated, raw.treated)
 
 
@@ -63,8 +72,134 @@ def test_adjacent_steps_pair_neighbours_and_each_persona_stands_once():
     people = pd.DataFrame({"a": np.repeat([0, 1, 2], 20), "q": [1] * 20 + [1, 2] * 10 + [2] * 20})
     survey = read_survey(study, people)
     effects = survey_effects([grid_from_counts(count(survey), study, ("X",), ("a",))], study, ("X",))
-    (found,) = targets(study, effects, ["q"])
+    (found,) = targets(study, effects)[TRAINED]
     assert found.personas == ({"a": "low"}, {"a": "middle"}, {"a": "high"})
     assert list(zip(found.reference, found.treated, strict=True)) == [(0, 1), (1, 2)]
     np.testing.assert_array_equal(found.p_reference, [[1, 0], [0.5, 0.5]])
     np.testing.assert_array_equal(found.p_treated, [[0.5, 0.5], [0, 1]])
+
+
+def with_fit(study, **changes):
+    return Study.from_dict(study.model_dump(exclude_none=True) | {"fit": changes})
+
+
+def ends(target):
+    """Each toggle's two personas, as sorted (attribute, level) pairs."""
+    return [
+        tuple(tuple(sorted(target.personas[i].items())) for i in pair)
+        for pair in zip(target.reference, target.treated, strict=True)
+    ]
+
+
+WOMAN_CITY = (("gender", "woman"), ("place", "city"))
+
+
+def test_no_toggle_that_touches_a_held_out_persona_is_trained_on(study, run):
+    effects = read_effects(run.survey_effects)
+    held = with_fit(study, held_out={"personas": [{"gender": "woman", "place": "city"}]})
+    found = targets(held, effects)
+    # of the four toggles of two binary attributes, two end at each persona
+    assert [len(t.reference) for t in found[TRAINED]] == [2] * 6
+    assert [len(t.reference) for t in found[PERSONAS]] == [2] * 6
+    for target in found[TRAINED]:
+        assert WOMAN_CITY not in [tuple(sorted(persona.items())) for persona in target.personas]
+        assert target.belongs.all()
+    for target in found[PERSONAS]:
+        assert all(WOMAN_CITY in pair for pair in ends(target))
+        assert [tuple(sorted(p.items())) == WOMAN_CITY for p in target.personas] == target.belongs.tolist()
+
+
+def test_each_toggle_is_in_one_part(study, run):
+    effects = read_effects(run.survey_effects)
+    held = {"questions": ["work"], "countries": ["SE"], "personas": [{"gender": "woman", "place": "city"}]}
+    found = targets(with_fit(study, held_out=held), effects)
+    places = {part: [(t.country, t.question, len(t.reference)) for t in found[part]] for part in PARTS}
+    assert places == {
+        TRAINED: [("NO", "trust", 2), ("NO", "taxes", 2)],
+        QUESTIONS: [("NO", "work", 4), ("SE", "work", 4)],
+        COUNTRIES: [("SE", "trust", 4), ("SE", "taxes", 4)],
+        PERSONAS: [("NO", "trust", 2), ("NO", "taxes", 2)],
+    }
+
+
+def test_impossible_held_out_countries_are_refused(study, run):
+    effects = read_effects(run.survey_effects)
+    unnamed = study.model_dump(exclude_none=True)
+    unnamed["survey"]["countries"] = {}
+    for codes, expected in ((["DK"], "the survey has no country DK; it has NO, SE"), (["NO", "SE"], "every country")):
+        with pytest.raises(InputError, match=expected):
+            targets(Study.from_dict(unnamed | {"fit": {"held_out": {"countries": codes}}}), effects)
+
+
+def test_pooled_targets_move_the_effect_and_leave_levels_alone(study, run):
+    effects = read_effects(run.survey_effects)
+    pooled = Study.from_dict(
+        study.model_dump(exclude_none=True)
+        | {"effects": {"estimator": ["cell", "pooled"]}, "fit": {"targets": "pooled"}}
+    )
+    halved = effects.assign(
+        estimator="pooled",
+        p_treated=[
+            None if r is None else (np.asarray(r) + np.asarray(t)) / 2
+            for r, t in zip(effects["p_reference"], effects["p_treated"], strict=True)
+        ],
+    )
+    shuffled = pd.concat([halved.sample(frac=1, random_state=1), effects])
+    raw = targets(with_fit(study), effects)[TRAINED]
+    for own, other in zip(raw, targets(pooled, shuffled)[TRAINED], strict=True):
+        np.testing.assert_allclose(other.effect, own.effect / 2, atol=1e-12)
+        np.testing.assert_array_equal(other.p_treated, own.p_treated)
+        np.testing.assert_array_equal(other.p_reference, own.p_reference)
+    with pytest.raises(InputError, match=r"24 of the 24 supported toggles .* set effects\.estimator: \[cell, pooled\]"):
+        targets(pooled, effects)
+
+
+def test_pooled_targets_have_the_pooled_shift(study, tmp_path):
+    """With the rows that an audit really writes: the mean option moves by the pooled shift."""
+    pooled = Study.from_dict(
+        study.model_dump(exclude_none=True)
+        | {"effects": {"estimator": ["cell", "pooled"]}, "fit": {"targets": "pooled"}}
+    )
+    made = Run.for_study(pooled, tmp_path / "run")
+    effects, _ = audit_survey(read_survey(pooled), made)
+    shift = effects[effects["estimator"] == "pooled"].groupby(["country", "question"], sort=False)["shift"]
+    found = {(t.country, t.question): t.effect for t in targets(pooled, read_effects(made.survey_effects))[TRAINED]}
+    assert set(found) == set(shift.groups)
+    for place, values in shift:
+        options = found[place].shape[1]
+        moved = found[place] @ np.arange(options) / (options - 1)
+        np.testing.assert_allclose(moved, values, atol=1e-6)
+
+
+def rows(errors, sizes):
+    return pd.DataFrame({"std_error": errors, "n_eff_reference": sizes, "n_eff_treated": sizes})
+
+
+def test_precision_is_inverse_variance_within_the_bounds():
+    # Equal variance per respondent (std_error ** 2 is 2 s / n), so steadying changes nothing but n / (n - 1), and the
+    # weights of 200 and 400 respondents are as 1 to 2: 2/3 and 4/3
+    sizes = np.array([200.0, 400.0])
+    found = precision_weights(rows(np.sqrt(2 * 0.1 / sizes), sizes))
+    np.testing.assert_allclose(found, [2 / 3, 4 / 3], rtol=0.005)
+    # 9 cells of 20 and one of 20,000: 1/v as 1 to 1000, mean 100.9, so 0.0099 and 9.91 of it; cut to 1/4 and 4,
+    # whose mean is (9 / 4 + 4) / 10 = .625: .4 and 6.4
+    sizes = np.array([20.0] * 9 + [20000.0])
+    found = precision_weights(rows(np.sqrt(2 * 0.1 / sizes), sizes))
+    np.testing.assert_allclose(found, [0.4] * 9 + [6.4], rtol=1e-9)
+    assert found.max() / found.min() == pytest.approx(WEIGHT_BOUND**2)
+
+
+def test_a_small_cell_that_happens_to_agree_is_not_taken_as_certain():
+    sizes = np.array([10.0, 300.0, 300.0])
+    found = precision_weights(rows([0.0, 0.03, 0.03], sizes))
+    assert found[0] < 0.5 < found[1] == found[2]
+    np.testing.assert_array_equal(precision_weights(rows([0.0, 0.0], np.array([1.0, 1.0]))), [1, 1])
+
+
+def test_weights_follow_the_survey(study, run):
+    effects = read_effects(run.survey_effects)
+    for target in targets(with_fit(study, weights="precision"), effects)[TRAINED]:
+        assert target.weight.mean() == pytest.approx(1)
+        assert target.weight.std() > 0
+        own = effects[(effects["country"] == target.country) & (effects["question"] == target.question)]
+        np.testing.assert_array_equal(target.weight, precision_weights(own))

@@ -76,7 +76,12 @@ def add_label(
     write_table(table, files[0], distributions_schema(names))
     write_table(effects, files[1], effects_schema(names))
     if trained:
-        run.record(study, f"fit/{label}", {"held_out": HELD_OUT, "survey_effects": file_hash(run.survey_effects)}, [])
+        run.record(
+            study,
+            f"fit/{label}",
+            {"fit": {"held_out": {"questions": HELD_OUT}}, "survey_effects": file_hash(run.survey_effects)},
+            [],
+        )
     prompt = {"layout": "question-first", "options": "letters"}
     tables = study.fingerprint(*TABLE_SECTIONS)
     run.record(study, f"measure/{label}", {"tables": tables, "model": "toy model", "prompt": prompt}, files)

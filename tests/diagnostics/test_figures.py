@@ -33,7 +33,7 @@ def test_scatter_puts_the_survey_on_x_and_the_model_on_y() -> None:
         for item in ax.collections
         if not str(item.get_label()).startswith("_")
     }
-    np.testing.assert_allclose(points["questions trained on"], [[0.1, 0.0], [-0.2, -0.1]])
+    np.testing.assert_allclose(points["trained on"], [[0.1, 0.0], [-0.2, -0.1]])
     np.testing.assert_allclose(points["questions held out"], [[0.3, 0.2]])
     assert ax.get_xlim() == ax.get_ylim() == (-0.5, 0.5)
 

@@ -13,7 +13,9 @@ from causal.runs import Run
 from causal.study import Study
 from causal.tables import effects_schema, read_effects, write_table
 from diagnostics.diagnosis import diagnose
-from diagnostics.inputs import load_inputs
+from diagnostics.inputs import Inputs, load_inputs
+from diagnostics.scores import scores
+from diagnostics.verdict import verdict
 
 
 def _load(run: Run, *labels: str) -> list[str]:
@@ -77,29 +79,37 @@ def test_label_without_some_personas_must_be_measured_again(tmp_path: Path, toy:
         _load(run)
 
 
+def splits_of_questions(inputs: Inputs) -> dict[str, str | None]:
+    split = pd.Series(inputs.split_of(inputs.distributions), dtype=object)
+    each = split.groupby(inputs.distributions["question"]).agg(lambda values: values.drop_duplicates().tolist())
+    assert all(len(values) == 1 for values in each)
+    return {name: values[0] for name, values in each.items()}
+
+
 def test_splits(compared: Run, audited: Run) -> None:
-    splits = load_inputs(str(compared.path)).splits
+    splits = splits_of_questions(load_inputs(str(compared.path)))
     assert [name for name, split in splits.items() if split == "held_out"] == ["q4", "q5"]
     assert splits["q0"] == "trained"
-    assert load_inputs(str(compared.path), ["base"]).splits == {}  # the study itself holds nothing out
+    assert load_inputs(str(compared.path), ["base"]).splits == ()  # the study itself holds nothing out
 
 
 def test_a_question_that_only_some_labels_trained_on_is_in_no_split(
     compared: Run, study: Study, toy: SimpleNamespace
 ) -> None:
     toy.add_label(compared, study, "other", toy.near)
-    fit = compared.inputs("fit/ace") | {"held_out": ["q5"]}
+    fit = compared.inputs("fit/ace") | {"fit": {"held_out": {"questions": ["q5"]}}}
     compared.record(study, "fit/other", fit, [])
-    splits = load_inputs(str(compared.path)).splits
+    splits = splits_of_questions(load_inputs(str(compared.path)))
     assert (splits["q0"], splits["q4"], splits["q5"]) == ("trained", None, "held_out")
 
 
 def test_without_training_the_study_s_held_out_questions_count(tmp_path: Path, toy: SimpleNamespace) -> None:
     study = Study.from_dict(toy.raw(fit={"held_out": {"questions": ["q1"]}}))
     run = toy.make_run(tmp_path / "run", study)
-    assert load_inputs(str(run.path)).splits == {}
+    assert load_inputs(str(run.path)).splits == ()
     toy.add_label(run, study, "base", toy.shrunk)
-    assert load_inputs(str(run.path)).splits["q1"] == "held_out"
+    assert load_inputs(str(run.path)).splits == ("trained", "held_out")
+    assert splits_of_questions(load_inputs(str(run.path)))["q1"] == "held_out"
 
 
 def test_pooled_effects_change_nothing_in_the_report(tmp_path: Path, toy: SimpleNamespace) -> None:
@@ -116,3 +126,31 @@ def test_pooled_effects_change_nothing_in_the_report(tmp_path: Path, toy: Simple
     pd.testing.assert_frame_equal(classes, classes_again)
     assert [name for name in more if name != "pooled variance components"] == checks
     assert len(more) == len(checks) + 1
+
+
+def test_countries_and_personas_held_out_are_parts_of_their_own(compared: Run, study: Study) -> None:
+    held = {"questions": ["q5"], "personas": [{"gender": "female", "home": "farm"}, {"home": "city"}]}
+    compared.record(study, "fit/ace", compared.inputs("fit/ace") | {"fit": {"held_out": held}}, [])
+    inputs = load_inputs(str(compared.path))
+    assert inputs.splits == ("trained", "held_out", "held_out_personas")
+    one = inputs.distributions[(inputs.distributions["option"] == 1) & (inputs.distributions["question"] == "q0")]
+    found = dict(zip(zip(one["gender"], one["home"], strict=True), inputs.split_of(one), strict=True))
+    new = {persona for persona, split in found.items() if split == "held_out_personas"}
+    assert new == {("female", "farm"), ("male", "city"), ("female", "city"), (None, "city")}
+    assert set(inputs.split_of(inputs.effects[inputs.effects["question"] == "q5"])) == {"held_out"}
+    numbers = scores(inputs, diagnose(inputs))
+    assert (numbers["held_out"], numbers["held_out_countries"]) == (["q5"], [])
+    assert numbers["held_out_personas"] == held["personas"]
+    splits = numbers["labels"]["ace"]["splits"]
+    assert sum(splits[name]["toggles"] for name in inputs.splits) == splits["all"]["toggles"]
+    said = verdict(inputs, diagnose(inputs), numbers)
+    assert "on questions never seen in training" in said.headline
+    sentences = [line for paragraph in said.paragraphs for line in paragraph.sentences]
+    assert any(line.startswith("On the 5 questions with personas it never saw in training") for line in sentences)
+
+
+def test_a_country_held_out_of_one_label_only_is_in_no_part(compared: Run, study: Study, toy: SimpleNamespace) -> None:
+    toy.add_label(compared, study, "other", toy.near)
+    compared.record(study, "fit/other", compared.inputs("fit/ace") | {"fit": {"held_out": {"countries": ["USA"]}}}, [])
+    inputs = load_inputs(str(compared.path))
+    assert (inputs.splits, set(inputs.split_of(inputs.effects))) == ((), {None})
