@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, norm
 
+from diagnostics.diagnosis import Q
 from diagnostics.inputs import Inputs
-from diagnostics.verdict import Q
 
 
 def coarsest(inputs: Inputs, attribute: str) -> pd.DataFrame:

@@ -16,6 +16,8 @@ from diagnostics.inputs import Inputs, Measured, toggle_key
 PERFECT = "perfect model"
 UNIFORM = "uniform answers"
 NO_EFFECT = "no effect at all"
+Q = 0.05
+"""q-value below which an effect stands out from sampling noise."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 
 from causal.study import Study
+from diagnostics.diagnosis import Q
 from diagnostics.inputs import Inputs
 from diagnostics.page import Table
-from diagnostics.verdict import Q
 
 ESTIMATORS = {
     "cell": "as differences between the answer distributions of the two groups of respondents",

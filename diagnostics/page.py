@@ -14,9 +14,10 @@ from causal.heldout import HELD_OUT
 from causal.study import Study
 from diagnostics.alignment import matching_rows
 from diagnostics.classify import CLASSES, UNDETERMINED
-from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, in_split, splits_shown, supported_toggles
+from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, Q, in_split, splits_shown, supported_toggles
+from diagnostics.estimators import beside
 from diagnostics.inputs import Inputs, toggle_key
-from diagnostics.verdict import Q, distance, percent, score, signed
+from diagnostics.verdict import distance, percent, score, signed
 
 LARGEST = 15
 FOREST_WIDTH = 44  # characters of a label line in the forest plot
@@ -173,27 +174,19 @@ def attribute_table(inputs: Inputs) -> Table:
 
 def estimator_table(inputs: Inputs) -> Table | None:
     """The other estimators' effects beside the cells' own, by attribute; None where there is no other."""
-    key = [*toggle_key(inputs.study)]
-    rows = []
-    for (attribute, estimator), part in inputs.others.groupby(["attribute", "estimator"], sort=False):
-        own = inputs.effects.iloc[matching_rows(part, inputs.effects, key, "the cell rows")]
-        both = (part["supported"].to_numpy(dtype=bool) & own["supported"].to_numpy(dtype=bool)) & part["shift"].notna()
-        known, cells = part[both.to_numpy()], own[both.to_numpy()]
-        gap = known["shift"].to_numpy() - cells["shift"].to_numpy()
-        clear = (cells["q_value"] < Q).to_numpy(dtype=bool)
-        turned = (np.sign(known["shift"].to_numpy()) != np.sign(cells["shift"].to_numpy()))[clear]
-        rows.append(
-            (
-                str(attribute),
-                str(estimator),
-                str(len(known)),
-                _real(cells["shift"].abs().mean()),
-                _real(known["shift"].abs().mean()),
-                _real(float(np.abs(gap).mean()) if len(gap) else np.nan),
-                f"{turned.sum()} of {clear.sum()}",
-                str((known["q_value"] < Q).sum()) if known["q_value"].notna().any() else "–",
-            )
+    rows = [
+        (
+            one.attribute,
+            one.estimator,
+            str(len(one.rows)),
+            _size(one.cells["shift"]),
+            _size(one.rows["shift"]),
+            _size(one.rows["shift"].to_numpy() - one.cells["shift"].to_numpy()),
+            str((one.rows["q_value"] < Q).sum()) if one.rows["q_value"].notna().any() else "–",
+            f"{one.turned} of {one.clear.sum()}",
         )
+        for one in beside(inputs)
+    ]
     head = (
         "attribute",
         "estimator",
@@ -201,14 +194,18 @@ def estimator_table(inputs: Inputs) -> Table | None:
         "mean size, cell",
         "mean size, estimator",
         "mean difference",
-        "other sign where cell has q < .05",
         "q < .05",
+        "other sign, of those with q < .05 in either",
     )
     caption = (
         "Other estimators beside the cells' own contrasts, on toggles that both support. “pooled” borrows strength "
         "across contexts and has no q-values; the others adjust for covariates and the other attributes."
     )
     return Table(caption, head, tuple(rows), 2) if rows else None
+
+
+def _size(values: pd.Series | np.ndarray) -> str:
+    return f"{np.abs(values).mean():.3f}" if len(values) else "–"
 
 
 def _real(value: float) -> str:

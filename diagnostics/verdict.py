@@ -10,10 +10,10 @@ import numpy as np
 from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED
 from diagnostics.alignment import change
 from diagnostics.classify import UNDETERMINED
-from diagnostics.diagnosis import NO_EFFECT, Diagnosis, supported_toggles
+from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
+from diagnostics.estimators import adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
 
-Q = 0.05
 FAULTS = {
     "erased": "moving too little, or not at all (erased)",
     "stereotyped": "moving too far (stereotyped)",
@@ -100,6 +100,7 @@ def _survey(inputs: Inputs) -> Paragraph:
             f"{inputs.study.effects.support}); {clear.sum()} of these show an effect that stands out from sampling "
             "noise when 5% false discoveries are allowed (q < .05).",
             f"Share of toggles with such an effect: {named}.",
+            *adjusted_sentences(inputs),
         ),
     )
 

@@ -1,0 +1,69 @@
+"""Other estimators beside the cells' own contrasts, and what the verdict says of those that adjust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from causal.sections import ADJUSTING
+from diagnostics.alignment import matching_rows
+from diagnostics.diagnosis import Q
+from diagnostics.inputs import Inputs, toggle_key
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One estimator's toggles of one attribute beside the cells' own, where both have support.
+
+    Attributes
+    ----------
+    attribute, estimator : str
+        Whose.
+    rows, cells : DataFrame
+        The estimator's rows, and the ``cell`` rows of the same toggles.
+    """
+
+    attribute: str
+    estimator: str
+    rows: pd.DataFrame
+    cells: pd.DataFrame
+
+    @property
+    def clear(self) -> np.ndarray:
+        """Where either stands out from noise, shape (toggles,)."""
+        return np.asarray((self.rows["q_value"] < Q).to_numpy() | (self.cells["q_value"] < Q).to_numpy(), dtype=bool)
+
+    @property
+    def turned(self) -> int:
+        """Toggles that stand out either way and have the other sign."""
+        signs = np.sign(self.rows["shift"].to_numpy()) != np.sign(self.cells["shift"].to_numpy())
+        return int((signs & self.clear).sum())
+
+
+def beside(inputs: Inputs) -> Iterator[Beside]:
+    """Yield every other estimator's toggles, attribute by attribute."""
+    key = toggle_key(inputs.study)
+    for (attribute, estimator), part in inputs.others.groupby(["attribute", "estimator"], sort=False):
+        own = inputs.effects.iloc[matching_rows(part, inputs.effects, key, "the cell rows")]
+        both = part["supported"].to_numpy(dtype=bool) & own["supported"].to_numpy(dtype=bool)
+        both &= part["shift"].notna().to_numpy()
+        yield Beside(str(attribute), str(estimator), part[both], own[both])
+
+
+def adjusted_sentences(inputs: Inputs) -> list[str]:
+    """Say of each estimator that adjusts how many effects stand out, and how many change their direction."""
+    found = list(beside(inputs))
+    sentences = []
+    for estimator in dict.fromkeys(one.estimator for one in found if one.estimator in ADJUSTING):
+        parts = [one for one in found if one.estimator == estimator]
+        rows = pd.concat([one.rows for one in parts])
+        turned, clear = sum(one.turned for one in parts), int(sum(one.clear.sum() for one in parts))
+        sentences.append(
+            f"Adjusted for covariates and the other attributes ({estimator}), {(rows['q_value'] < Q).sum()} of "
+            f"{len(rows)} stand out. Of the {clear} that stand out with or without adjustment, {turned} change "
+            "direction by it."
+        )
+    return sentences

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from causal.runs import Run
+from causal.study import Study
+from diagnostics.estimators import adjusted_sentences, beside
+from diagnostics.inputs import load_inputs
+
+
+def confounded(answers: pd.DataFrame) -> pd.DataFrame:
+    """Age raises answers to q0 and goes with living in the city; farms raise them too, by less."""
+    rng = np.random.default_rng(3)
+    age = rng.normal(size=len(answers)) - 1.5 * answers["home"]
+    latent = 1.2 * age + 0.8 * answers["home"] + rng.normal(size=len(answers))
+    return answers.assign(age=age, q0=1 + (latent > -1).astype(int) + (latent > 0.5).astype(int))
+
+
+def test_an_effect_that_adjusting_turns_round_is_counted_and_said(toy: SimpleNamespace, tmp_path: Path) -> None:
+    raw = toy.raw(effects={"granularity": [1], "estimator": ["cell", "aipw"]}, covariates={"age": {}})
+    inputs = load_inputs(str(toy.make_run(tmp_path / "run", Study.from_dict(raw), confounded(toy.answers())).path))
+    (home,) = [one for one in beside(inputs) if one.attribute == "home"]
+    q0 = (home.cells["question"] == "q0").to_numpy()
+    assert home.cells.loc[q0, "shift"].item() < -0.1
+    assert home.rows.loc[q0, "shift"].item() > 0.05
+    assert home.turned >= 1
+    assert sum(home.clear) >= 1
+    (sentence,) = adjusted_sentences(inputs)
+    assert f"{sum(one.turned for one in beside(inputs))} change direction by it" in sentence
+
+
+def test_there_is_nothing_to_say_without_such_an_estimator(audited: Run) -> None:
+    assert adjusted_sentences(load_inputs(str(audited.path))) == []
