@@ -52,7 +52,7 @@ def parse_graph(text: str) -> GraphText:
         The text is neither, an edge has no direction, or there is no outcome.
     """
     head, _, body = _COMMENT.sub(lambda found: found[1] or " ", text).strip().partition("{")
-    words = [word for word in head.lower().split() if word != "strict"]
+    words = [word for word in re.sub(_QUOTED, "named", head).lower().split() if word != "strict"]
     if not words or words[0] not in _HEADS or len(words) > 2 or not body.endswith("}"):
         raise ValueError(f"not readable as a graph: write {' or '.join(_HEADS.values())}")
     tokens = _tokens(body[:-1])

@@ -298,7 +298,7 @@ def adjustment_check(found: Sequence[Overlap]) -> Check:
         "warn" if wrong else "pass",
         meaning,
         "Where hardly anybody with some characteristic is at one of the levels, or many are left out, the adjusted "
-        "effect rests on few: drop that covariate, or read the cell rows."
+        "effect rests on few: read it as an association there; leave a covariate out only if it is no common cause."
         if wrong
         else "Nothing to do.",
     )

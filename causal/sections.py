@@ -264,8 +264,10 @@ class GraphSettings(Strict):
     def _acyclic(self) -> GraphSettings:
         if cycle := find_cycle(self.edges):
             raise ValueError(f"the graph has a cycle: {' -> '.join(cycle)}; a DAG has none, remove one of these edges")
-        if ANSWER in {tail for tail, _ in self.edges}:
-            raise ValueError(f"{ANSWER!r} has an outgoing edge; the answer is the outcome and causes nothing here")
+        if caused := [head for tail, head in self.edges if tail == ANSWER]:
+            raise ValueError(
+                f"{ANSWER!r} has an outgoing edge, to {', '.join(caused)}; the answer is the outcome and causes nothing"
+            )
         return self
 
 

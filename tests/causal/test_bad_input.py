@@ -57,7 +57,7 @@ class Project:
 
 @pytest.fixture
 def project(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setattr(causal.audit, "_write_report", lambda run: None)
+    monkeypatch.setattr(causal.audit, "_write_report", lambda *_: None)
     return Project(study_folder)
 
 

@@ -132,7 +132,7 @@ def audited(folder: Path, data: pd.DataFrame, **sections: Any) -> tuple[int, dic
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the audit from drawing the page, which has its own tests."""
-    monkeypatch.setattr("causal.audit._write_report", lambda run: None)
+    monkeypatch.setattr("causal.audit._write_report", lambda *_: None)
 
 
 FULL = {"effects": {"granularity": "full"}}

@@ -21,7 +21,7 @@ gender -> trust <- education
 gender <-> trust
 "years of age" -> trust
 }"""
-DOT = """strict digraph "G" {
+DOT = """strict digraph "my graph" {
   rankdir=LR; node [shape=box]
   U [latent=true, label="wealth -> everything"]; "a b" [observed="no"];
   U -> gender -> answer [color=red];
