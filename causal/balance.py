@@ -23,8 +23,8 @@ class Compared:
 
     Attributes
     ----------
-    country : str
-        The country.
+    country, named : str
+        The country, and what it is called.
     adjustment : Adjustment
         The attribute and what it is adjusted for.
     reference, treated : str
@@ -42,6 +42,7 @@ class Compared:
     """
 
     country: str
+    named: str
     adjustment: Adjustment
     reference: str
     treated: str
@@ -52,7 +53,7 @@ class Compared:
     apart_by: str
 
     def __str__(self) -> str:
-        return f"{self.adjustment.attribute} {self.treated} in {self.country}"
+        return f"{self.adjustment.attribute} {self.treated} in {self.named}"
 
     @property
     def common(self) -> float:
@@ -87,6 +88,7 @@ def _compared(survey: Survey, one: Comparison, propensities: Propensities) -> Co
         apart = most_apart(survey, one, np.ones(len(one.people), dtype=bool)) if found.lacks[0] else ""
     return Compared(
         survey.countries[one.country],
+        survey.study.country_name(survey.countries[one.country]),
         one.adjustment,
         one.reference,
         one.treated,

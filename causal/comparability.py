@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def overlap_check(survey: Survey, pairs: Sequence[Compared]) -> Check:
         share,
         COMMON_SHARE,
         "fail" if bad else "warn" if empty or share < COMMON_SHARE else "pass",
-        _overlap_meaning(rows, bad, share, empty),
+        _overlap_meaning([(str(one), row) for one, row in zip(pairs, rows, strict=True)], bad, share, empty),
         _overlap_advice(survey.study, bad, empty),
         worst_rows(rows, lambda row: -1.0 if row["common"] is None else 1 - row["common"]),
     )
@@ -71,26 +71,26 @@ def _overlap(survey: Survey, one: Compared) -> dict[str, Any]:
 
 
 def _overlap_meaning(
-    rows: Sequence[dict[str, Any]], bad: Sequence[Compared], share: float, empty: Sequence[str]
+    rows: Sequence[tuple[str, dict[str, Any]]], bad: Sequence[Compared], share: float, empty: Sequence[str]
 ) -> str:
     words = ["To compare two levels, people of like characteristics must occur at both."]
-    told = [row for row in rows if row["common"] is not None]
-    calm = [row for row in told if not row["lacks"]]
+    told = [(name, row) for name, row in rows if row["common"] is not None]
+    calm = [(name, row) for name, row in told if not row["lacks"]]
     if bad:
-        named = [f"{one} ({one.common:.0%}, mostly by {one.apart_by})" for one in bad]
+        worst = [f"{one} ({one.common:.0%}, mostly by {one.apart_by})" for one in bad]
         words.append(
-            f"Fewer than {COMMON_SHARE:.0%} do for {listed(named)}: the others are of a kind that is hardly found at "
+            f"Fewer than {COMMON_SHARE:.0%} do for {listed(worst)}: the others are of a kind that is hardly found at "
             f"one of the levels (probability of the treated level below {COMMON[0]:.0%} or above {COMMON[1]:.0%}, were "
             "both equally frequent)."
         )
     elif told:
         words.append("Everywhere all do." if share == 1 else f"Everywhere at least {np.floor(100 * share):.0f}% do.")
     if calm:
-        least = min(calm, key=lambda row: row["smaller_side_effective"])
+        named, least = min(calm, key=lambda pair: float(pair[1]["smaller_side_effective"]))
         words.append(
             f"Weighted to be alike, the smallest side of a comparison{' that overlaps' if bad else ''} counts for "
             f"{least['smaller_side_effective']:.0f} of its {least['smaller_side']} respondents "
-            f"({least['attribute']} {least['treated']} in {least['country']})."
+            f"({named})."
         )
     if empty:
         words.append(f"Too few respondents at one of the levels: {listed(empty)}.")
@@ -128,11 +128,23 @@ def balance_check(survey: Survey, pairs: Sequence[Compared]) -> Check:
         else hold_fixed(survey.study, [gap.variable for _, gap in apart])
         if apart
         else NOTHING,
-        worst_rows([_balance(*pair) for pair in found], lambda row: max(row["after"], row["before"])),
+        worst_rows([_balance(*pair) for pair in found], _worst_of_each_first(found)),
     )
 
 
 Found = tuple[Compared, Difference]
+
+
+def _worst_of_each_first(found: Iterable[Found]) -> Callable[[dict[str, Any]], tuple[bool, float]]:
+    """Return an order that keeps every contrast's and variable's worst country, however many rows are left out."""
+    most: dict[tuple[str, str, str], float] = {}
+    for one, gap in found:
+        key = (one.adjustment.attribute, one.treated, gap.variable)
+        most[key] = max(most.get(key, 0.0), gap.after)
+    return lambda row: (
+        row["after"] == most[row["attribute"], row["treated"], row["variable"]],
+        max(row["after"], row["before"]),
+    )
 
 
 def _largest(found: Iterable[Found], which: str) -> list[Found]:
@@ -168,7 +180,7 @@ def _balance_meaning(apart: Sequence[Found], left: Sequence[Found], worst: Found
 
 def _named(one: Compared, gap: Difference) -> str:
     return (
-        f"{gap.variable} between levels of {one.adjustment.attribute} ({one.treated}) in {one.country} "
+        f"{gap.variable} between levels of {one.adjustment.attribute} ({one.treated}) in {one.named} "
         f"({gap.after:.2f} standard deviations, {gap.before:.2f} before)"
     )
 

@@ -27,7 +27,7 @@ class Lack:
     Attributes
     ----------
     country, attribute, reference, treated : str
-        The comparison.
+        The comparison; the country is called what the study calls it.
     outside : float
         Share of the people of these toggles' contexts who are of a kind hardly found at one of the levels.
     by : str
@@ -106,7 +106,7 @@ def _lack(survey: Survey, comparison: Comparison, raw: np.ndarray) -> Lack | Non
     own = np.concatenate(rows)
     share = float(np.average(outside[hit], weights=weights(survey, comparison.people[hit])))
     return Lack(
-        survey.countries[comparison.country],
+        survey.study.country_name(survey.countries[comparison.country]),
         comparison.adjustment.attribute,
         comparison.reference,
         comparison.treated,
@@ -123,7 +123,7 @@ class Overlap:
     Attributes
     ----------
     country, attribute, treated : str
-        The comparison.
+        The comparison, likewise.
     adjusted_for : tuple of str
         What it is adjusted for in every context.
     left_out : float
@@ -186,7 +186,7 @@ def _overlap(survey: Survey, comparison: Comparison, propensities: Propensities)
         lacking = bool(positivity(survey, comparison, ready.propensity.raw, nothing_held, 1).lacks[0])
     smaller = int(n_eff.argmin())
     return Overlap(
-        survey.countries[comparison.country],
+        survey.study.country_name(survey.countries[comparison.country]),
         attribute,
         comparison.treated,
         comparison.adjustment.names,

@@ -165,3 +165,17 @@ def test_only_attributes_are_put_in_the_persona(
 ) -> None:
     study = one_question(("a", "b"), covariates={"age": {}}, effects={"estimator": estimator})
     assert words in hold_fixed(study, variables)
+
+
+def test_the_rows_that_are_kept_have_the_worst_country_of_each(
+    one_question: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest differences are of one variable; the other's worst country must not be lost to its better ones."""
+    data = people(n=3000).assign(c=np.repeat(["X", "Y", "Z"], 1000))
+    data = data.assign(u=np.random.default_rng(3).normal(size=3000), age=data["age"] + 20 * data["a"])
+    survey = read_survey(one_question(survey=IN_C, covariates={"age": {}, "u": {}}), data)
+    every = pd.DataFrame(balance_check(survey, pairs_of(survey)).details)
+    monkeypatch.setattr("causal.check.MOST_ROWS", 2)
+    kept = pd.DataFrame(balance_check(survey, pairs_of(survey)).details)
+    assert sorted(kept["variable"]) == ["age", "u"]
+    assert sorted(kept["after"]) == pytest.approx(sorted(every.groupby("variable")["after"].max()))

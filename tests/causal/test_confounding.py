@@ -78,13 +78,8 @@ def test_nothing_to_say_is_said_in_words(changes: dict[str, Any], words: str) ->
 
 def test_without_a_single_regression_there_is_no_check(one_question: Callable[..., Study]) -> None:
     unknown = np.array([np.nan, np.nan])
-    none = fit(
-        adjustment=Adjustment("a", (), ("age",)),
-        estimate=unknown,
-        partial_r2=unknown,
-        dof=unknown,
-        left_out=unknown[None],
-    )
+    nothing = {"estimate": unknown, "partial_r2": unknown, "dof": unknown, "left_out": unknown[None]}
+    none = fit(adjustment=Adjustment("a", (), ("age",)), **nothing)
     survey = survey_of(one_question, [])
     assert sensitivity_check([none], ["q1", "q2"]) == left_out_check(survey, [none]) == []
 
