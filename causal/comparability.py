@@ -114,8 +114,10 @@ def balance_check(survey: Survey, pairs: Sequence[Compared]) -> Check:
         return Check("balance", 0.0, BALANCED, "pass", nothing, NOTHING)
     z = float(norm.isf(CHANCE / 2 / len(found)))
     worst = max(found, key=lambda pair: pair[1].after)
-    left = _largest((pair for pair in found if pair[1].after >= max(BALANCED, z * pair[1].error)), "after")
-    apart = _largest((pair for pair in found if pair[1].before >= UNBALANCED), "before")
+    left, apart = (
+        _largest([pair for pair in found if getattr(pair[1], which) >= max(BALANCED, z * pair[1].error)], which)
+        for which in ("after", "before")
+    )
     most = left[0][1].after if left else 0.0
     return Check(
         "balance",
@@ -165,24 +167,27 @@ def _balance(one: Compared, gap: Difference) -> dict[str, Any]:
 def _balance_meaning(apart: Sequence[Found], left: Sequence[Found], worst: Found) -> str:
     words = []
     if apart:
-        words.append(f"People at two levels differ in other ways too, most in {_named(*apart[0])}")
-        others = list(dict.fromkeys(gap.variable for _, gap in apart if gap.variable != apart[0][1].variable))
-        words[-1] += f"; elsewhere in {listed(others)} as well." if others else "."
-    words.append(f"Weighted to be alike, they differ most in {_named(*worst)}.")
-    if left:
+        first, others = apart[0], dict.fromkeys(gap.variable for _, gap in apart)
+        others.pop(first[1].variable)
+        more = f"; elsewhere in {listed(list(others))} as well" if others else ""
         words.append(
-            f"{counted(len(left), 'difference')} of {BALANCED} or more {'is' if len(left) == 1 else 'are'} left."
+            f"People at two levels differ in other ways too, most in {_named(*first)}: {first[1].before:.2f} standard "
+            f"deviations{more}."
         )
+    words.append(
+        f"Weighted to be alike, they differ most in {_named(*worst)}: {worst[1].after:.2f} standard deviations "
+        f"({worst[1].before:.2f} before)."
+    )
+    if left:
+        verb = "is" if len(left) == 1 else "are"
+        words.append(f"{counted(len(left), 'difference')} of {BALANCED} or more {verb} left.")
     elif worst[1].after >= BALANCED:
         words.append("Of so few people, chance alone leaves as much.")
     return " ".join(words)
 
 
 def _named(one: Compared, gap: Difference) -> str:
-    return (
-        f"{gap.variable} between levels of {one.adjustment.attribute} ({one.treated}) in {one.named} "
-        f"({gap.after:.2f} standard deviations, {gap.before:.2f} before)"
-    )
+    return f"{gap.variable} between levels of {one.adjustment.attribute} ({one.treated}) in {one.named}"
 
 
 def hold_fixed(study: Study, variables: Sequence[str]) -> str:

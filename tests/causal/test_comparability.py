@@ -127,8 +127,10 @@ def test_the_worst_country_is_named_and_no_average_hides_it(one_question: Maker)
     rows = {row["country"]: row for row in found.details}
     assert found.statistic == pytest.approx(rows["Y"]["after"], rel=1e-4)
     assert rows["Y"]["after"] > 1 > 0.2 > max(rows["X"]["after"], rows["Z"]["after"])
-    named = f"age between levels of a (l1) in Y ({rows['Y']['after']:.2f} standard deviations, "
-    assert f"Weighted to be alike, they differ most in {named}{rows['Y']['before']:.2f} before)." in found.meaning
+    named = f"age between levels of a (l1) in Y: {rows['Y']['after']:.2f} standard deviations "
+    assert f"Weighted to be alike, they differ most in {named}({rows['Y']['before']:.2f} before)." in found.meaning
+    first = f"most in age between levels of a (l1) in Y: {rows['Y']['before']:.2f} standard deviations."
+    assert first in found.meaning
 
 
 def test_chance_in_many_small_countries_is_no_imbalance(one_question: Maker) -> None:
