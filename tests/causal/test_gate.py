@@ -233,13 +233,11 @@ def test_a_survey_whose_people_overlap_keeps_its_effects(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("no_report")
 def test_contexts_that_hold_what_decides_are_left_to_support(tmp_path: Path) -> None:
-    """Sex decides education in BB but for one in twelve; among people of one sex all are alike."""
+    """Sex decides education in BB but for one in 36; among people of one sex all are alike."""
     data = decided(people(3), "sex")
-    odd = (data["c"] == "BB") & (np.arange(len(data)) % 12 == 0)
+    odd = (data["c"] == "BB") & (np.arange(len(data)) % 36 == 0)
     data["edu"] = data["edu"].mask(odd, 1 - data["edu"])
     effects = {"estimator": ["cell", "aipw"], "granularity": "all"}
-    # odds of 1 to 11 against at either sex are a share of one in twelve: within the bounds, so it takes fewer
-    data = data[~odd | (np.arange(len(data)) % 36 == 0)]
     code, found = audited(tmp_path / "a", data, graph={"edges": [["age", "edu"], ["sex", "edu"]]}, effects=effects)
     rows = pd.read_parquet(tmp_path / "a" / "run" / "survey_effects.parquet")
     rows = rows[(rows["estimator"] == "aipw") & (rows["attribute"] == "edu") & (rows["country"] == "BB")]

@@ -89,3 +89,12 @@ def test_what_lacks_overlap_is_said_and_nothing_else(toy: SimpleNamespace, tmp_p
     assert "6 adjusted contrasts (home in Borduria) are reported as associations for lack of overlap" in text
     assert "significantly fewer than 90%" in text
     assert "where people do not overlap: home in Borduria." in adjusted_sentences(lacking)[-1]
+
+
+def test_what_the_graph_does_not_identify_is_not_laid_to_overlap(toy: SimpleNamespace, tmp_path: Path) -> None:
+    graph = {"edges": [["wealth", "home"], ["wealth", "answer"]], "latent": ["wealth"]}
+    effects = {"estimator": ["cell", "aipw"], "granularity": [1]}
+    study = Study.from_dict(toy.raw(graph=graph, effects=effects))
+    inputs = load_inputs(str(toy.make_run(tmp_path / "run", study).path))
+    assert (inputs.others["estimand"] == "not_identified").any()
+    assert "overlap" not in methods_paragraph(inputs)
