@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -13,19 +16,23 @@ from causal.encoding import MISSING
 from causal.errors import InputError
 from causal.estimators.result import Estimates
 from causal.extras import require
+from causal.overlap import Lack, lacks
+from causal.propensities import Propensities
 from causal.rows import beside
 from causal.sections import ECONML
 from causal.survey import Survey
+from causal.tables import estimated_by
 
 _SIZES = ("n_reference", "n_treated", "n_eff_reference", "n_eff_treated")
 _ROUNDING = 1e-9
 
 
-def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame) -> pd.DataFrame:
+def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame, propensities: Propensities | None = None) -> pd.DataFrame:
     """Return the rows of every adjusting estimator that the study asks for, none if it asks for none.
 
     n and n_eff count the respondents that the estimate rests on: those of whom everything adjusted for is known.
-    ``supported`` asks of them what it asks of cells.
+    ``supported`` asks of them what it asks of cells. The estimand of a supported row that lacks overlap (see
+    `causal.positivity`) is ``not_identified``: its value stays, and is an association.
 
     Parameters
     ----------
@@ -33,6 +40,8 @@ def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame) -> pd.DataFrame:
         Respondents.
     cells : DataFrame
         The effects table's ``cell`` rows.
+    propensities : Propensities, optional
+        The survey's, if something else in the same audit needs them too.
 
     Raises
     ------
@@ -44,17 +53,53 @@ def adjusted_rows(survey: AnySurvey, cells: pd.DataFrame) -> pd.DataFrame:
     if not study.effects.adjusting:
         return cells.iloc[:0]
     assert isinstance(survey, Survey)
+    shared = propensities or Propensities(survey)
     tables = []
     for estimator in study.effects.adjusting:
-        choose = identified_adjustment if estimator in ECONML else adjustment
+        choose = _choice(estimator)
         sizes, named = used(survey, cells, choose), estimands(cells, study, choose)
         counted = cells.assign(**{name: sizes[:, i] for i, name in enumerate(_SIZES)})
         counted = counted.astype({"n_reference": "Int64", "n_treated": "Int64"})
         enough = (sizes >= study.effects.support - _ROUNDING).all(axis=1)
-        found = _estimates(estimator, survey, cells)
+        found = _estimates(estimator, survey, cells, shared)
         known = counted.assign(supported=enough & ~np.isnan(found.shift))
+        for lack in _lacks(estimator, survey, cells, shared, known["supported"].to_numpy(dtype=bool)):
+            named[lack.rows] = "not_identified"
         tables.append(beside(known, found, estimator, list(named), study))
     return pd.concat(tables, ignore_index=True)
+
+
+def _choice(estimator: str) -> Choice:
+    return identified_adjustment if estimator in ECONML else adjustment
+
+
+def without_overlap(survey: Survey, effects: pd.DataFrame, propensities: Propensities) -> list[Lack]:
+    """Return what `adjusted_rows` calls not identified for lack of overlap, with its supported rows only.
+
+    Parameters
+    ----------
+    survey : Survey
+        Respondents.
+    effects : DataFrame
+        The effects table, adjusted rows included.
+    propensities : Propensities
+        The survey's.
+    """
+    return [
+        lack
+        for estimator in survey.study.effects.adjusting
+        for supported in [estimated_by(effects, estimator)["supported"].to_numpy(dtype=bool)]
+        for lack in _lacks(estimator, survey, estimated_by(effects), propensities, supported)
+    ]
+
+
+def _lacks(
+    estimator: str, survey: Survey, cells: pd.DataFrame, propensities: Propensities, supported: np.ndarray
+) -> Iterator[Lack]:
+    for lack in lacks(survey, cells, propensities, _choice(estimator)):
+        rows = lack.rows[supported[lack.rows]]
+        if len(rows):
+            yield replace(lack, rows=rows)
 
 
 def require_respondents(survey: AnySurvey) -> None:
@@ -75,11 +120,11 @@ def require_respondents(survey: AnySurvey) -> None:
         )
 
 
-def _estimates(estimator: str, survey: Survey, cells: pd.DataFrame) -> Estimates:
+def _estimates(estimator: str, survey: Survey, cells: pd.DataFrame, propensities: Propensities) -> Estimates:
     if estimator == "aipw":
         from causal.estimators import aipw
 
-        return aipw.estimates(survey, cells)
+        return aipw.estimates(survey, cells, propensities)
     from causal.estimators import dml
 
     return dml.estimates(estimator, survey, cells)

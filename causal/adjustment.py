@@ -130,6 +130,12 @@ def estimands(cells: pd.DataFrame, study: Study, choose: Choice = adjustment) ->
     return found
 
 
+def measured(survey: Survey, name: str) -> np.ndarray:
+    """Return an attribute's levels or a covariate's values, shape (respondents,)."""
+    names = list(survey.study.attributes)
+    return survey.levels[:, names.index(name)] if name in names else survey.covariates[name]
+
+
 def known(survey: Survey, chosen: Adjustment) -> np.ndarray:
     """Return whether everything adjusted for is known of each respondent, shape (respondents,)."""
     names = list(survey.study.attributes)

@@ -87,7 +87,9 @@ def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]
     from causal.gate import gate_checks
     from causal.grid import grid_from_counts, subsets
     from causal.ignorability import checks, read_checks, write_checks
+    from causal.propensities import Propensities
     from causal.runs import SURVEY_SECTIONS
+    from causal.survey import Survey
     from causal.tables import distributions_schema, effects_schema, estimated_by, read_effects, write_table
 
     study = survey.study
@@ -98,9 +100,14 @@ def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]
     counts_for = counter(survey)
     grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
     table = survey_effects(grids, study, survey.countries)
+    shared = Propensities(survey) if isinstance(survey, Survey) else None
     if study.effects.adjusting:
-        table = pd.concat([table, adjusted_rows(survey, estimated_by(table))], ignore_index=True)
-    found = [*checks(survey, table), *gap_checks(survey, grids), *gate_checks(survey, estimated_by(table))]
+        table = pd.concat([table, adjusted_rows(survey, estimated_by(table), shared)], ignore_index=True)
+    found = [
+        *checks(survey, table, shared),
+        *gap_checks(survey, grids),
+        *gate_checks(survey, estimated_by(table), shared),
+    ]
     attributes = list(study.attributes)
     write_table(
         distributions_table(grids, study, survey.countries),

@@ -45,7 +45,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def worst_rows(rows: Sequence[dict[str, Any]], badness: Callable[[dict[str, Any]], float]) -> list[dict[str, Any]]:
+def worst_rows(rows: Sequence[dict[str, Any]], badness: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
     """Return the worst rows as details, worst first: five digits, and nothing where a number is infinite or unknown."""
     chosen = sorted(rows, key=badness, reverse=True)[:MOST_ROWS]
     return [{name: _plain(value) for name, value in row.items()} for row in chosen]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2
 
-from causal.adjustment import adjustment
+from causal.adjustment import KNOTS, adjustment, measured
 from causal.check import NOTHING, Check, counted, listed, worst_rows
+from causal.comparability import hold_fixed
 from causal.regressions import Regression, regression
 from causal.sensitivity import e_value, risk_ratio, robustness_value, times_as_strong
 from causal.survey import Survey
@@ -122,39 +124,86 @@ def _sensitivity(fit: Regression, q: int, question: str) -> dict[str, Any]:
     }
 
 
-def left_out_check(fitted: Sequence[Regression]) -> list[Check]:
-    """Largest mean change of an attribute's effects when one thing adjusted for is left out; none without any."""
-    rows = [
-        {
-            "attribute": fit.adjustment.attribute,
+def left_out_check(survey: Survey, fitted: Sequence[Regression]) -> list[Check]:
+    """Largest mean change of an attribute's effects when one thing adjusted for is left out; none without any.
+
+    To move effects is what adjusting is for. It warns only where the graph says that the variable need not be adjusted
+    for, and yet it goes with the attribute beyond chance and moves its effects.
+    """
+    rows = [row for fit in fitted for row in _left_out(survey, fit)]
+    if not rows:
+        return []
+    level = LEVEL / len(rows)
+    wrong = [row for row in rows if row["unneeded"] and row["mean_change"] > MOVED and row["p_value"] < level]
+    worst: dict[str, Any] = max(wrong or rows, key=lambda row: float(row["mean_change"]))
+    return [
+        Check(
+            "leave one out",
+            float(worst["mean_change"]),
+            MOVED,
+            "warn" if wrong else "pass",
+            _left_out_meaning(worst, bool(wrong)),
+            _left_out_advice(survey, rows, worst, bool(wrong)),
+            worst_rows(rows, lambda row: row["mean_change"]),
+        )
+    ]
+
+
+def _left_out(survey: Survey, fit: Regression) -> Iterator[dict[str, Any]]:
+    graph, names, attribute = survey.study.causal_graph, fit.adjustment.names, fit.adjustment.attribute
+    estimand = graph.estimand(attribute, names)
+    for i, name in enumerate(names):
+        change = fit.left_out[i] - fit.estimate
+        if np.isnan(change).all():
+            continue
+        without = graph.estimand(attribute, [other for other in names if other != name])
+        yield {
+            "attribute": attribute,
             "treated": fit.treated,
             "left_out": name,
             "mean_change": float(np.nanmean(np.abs(change))),
             "largest_change": float(np.nanmax(np.abs(change))),
+            "mean_size": float(np.nanmean(np.abs(fit.estimate))),
+            "mean_size_without": float(np.nanmean(np.abs(fit.left_out[i]))),
+            "unneeded": estimand != "not_identified" and without == estimand,
+            "p_value": _chance(survey, name, float(fit.with_attribute[i]), float(np.nanmedian(fit.dof))),
         }
-        for fit in fitted
-        for name, change in zip(fit.adjustment.names, fit.left_out - fit.estimate, strict=True)
-        if not np.isnan(change).all()
-    ]
-    if not rows:
-        return []
-    worst: dict[str, Any] = max(rows, key=lambda row: float(str(row["mean_change"])))
-    moved = float(worst["mean_change"])
-    calm = moved <= MOVED
-    return [
-        Check(
-            "leave one out",
-            moved,
-            MOVED,
-            "pass" if calm else "warn",
-            f"Of all that effects are adjusted for, {worst['left_out']} matters most: without it those of "
-            f"{worst['attribute']} ({worst['treated']}) move by {moved:.3f} on average over questions, at most by "
-            f"{worst['largest_change']:.3f} (in units of the shift).",
-            NOTHING
-            if calm
-            else f"Effects of {worst['attribute']} rest on {worst['left_out']} being held fixed: read them with it "
-            f"in the "
-            "persona, or adjusted for it.",
-            worst_rows(rows, lambda row: row["mean_change"]),
+
+
+def _chance(survey: Survey, name: str, share: float, dof: float) -> float:
+    """Return the p-value of a share of the attribute's variance that a variable explains."""
+    values = measured(survey, name)
+    columns = len(np.unique(values[~np.isnan(values)])) - 1
+    if values.dtype.kind == "f":
+        columns = min(columns, KNOTS + 1)
+    return float(chi2.sf(dof * share / max(1 - share, 1e-12), max(columns, 1)))
+
+
+def _left_out_meaning(worst: dict[str, Any], wrong: bool) -> str:
+    name, whose = worst["left_out"], f"{worst['attribute']} ({worst['treated']})"
+    moved = (
+        f"without it the effects of {whose} move by {worst['mean_change']:.3f} on average over questions, at most by "
+        f"{worst['largest_change']:.3f} (in units of the shift; their mean size goes from {worst['mean_size']:.3f} to "
+        f"{worst['mean_size_without']:.3f})"
+    )
+    if wrong:
+        return (
+            f"By the graph, effects of {worst['attribute']} need not be adjusted for {name}, but {moved}: something "
+            "that the graph does not show ties the two together."
         )
-    ]
+    if worst["mean_change"] <= MOVED:
+        return f"Of all that effects are adjusted for, {name} matters most, and it matters little: {moved}."
+    return f"Of all that effects are adjusted for, {name} matters most: {moved}. That is what adjusting is for."
+
+
+def _left_out_advice(survey: Survey, rows: Sequence[dict[str, Any]], worst: dict[str, Any], wrong: bool) -> str:
+    moving = [str(row["left_out"]) for row in rows if row["mean_change"] > MOVED]
+    if not moving or (survey.study.effects.adjusting and not wrong):
+        return NOTHING
+    holding = hold_fixed(survey.study, moving)
+    if not wrong:
+        return holding
+    return (
+        f"Draw an arrow, or a latent common cause, between {worst['left_out']} and {worst['attribute']}, if that is "
+        f"what you believe; then read how the estimands change. {holding}"
+    )

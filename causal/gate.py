@@ -11,10 +11,11 @@ from causal.confounding import left_out_check, regressions, sensitivity_check
 from causal.counttable import AnySurvey
 from causal.graphchecks import implications_check
 from causal.placebochecks import control_check, halves_check, placebo_check
+from causal.propensities import Propensities
 from causal.survey import Survey
 
 
-def gate_checks(survey: AnySurvey, cells: pd.DataFrame) -> list[Check]:
+def gate_checks(survey: AnySurvey, cells: pd.DataFrame, propensities: Propensities | None = None) -> list[Check]:
     """Run the checks that ask whether effects may be read as causal.
 
     Parameters
@@ -23,17 +24,19 @@ def gate_checks(survey: AnySurvey, cells: pd.DataFrame) -> list[Check]:
         Without respondents in memory most checks cannot be run; one check says so.
     cells : DataFrame
         The effects table's ``cell`` rows.
+    propensities : Propensities, optional
+        The survey's, if something else in the same audit needs them too.
     """
     study = survey.study
     if not isinstance(survey, Survey):
         return [unchecked(), *control_check(study, cells)]
-    pairs, fitted = list(compared(survey)), regressions(survey)
+    pairs, fitted = list(compared(survey, propensities or Propensities(survey))), regressions(survey)
     return [
         implications_check(survey),
         overlap_check(survey, pairs),
         balance_check(survey, pairs),
         *sensitivity_check(fitted, list(study.questions)),
-        *left_out_check(fitted),
+        *left_out_check(survey, fitted),
         *placebo_check(survey),
         *control_check(study, cells),
         *halves_check(survey),

@@ -13,6 +13,7 @@ from causal.check import NOTHING, Check, Verdict, counted, listed, worst_rows
 from causal.graph import ANSWER
 from causal.identification import Identification, adjustment_sets, identify, roles
 from causal.independence import Finding, findings
+from causal.overlap import Lack, said, without_overlap_advice
 from causal.sections import ADJUSTING
 from causal.study import Study
 from causal.survey import Survey
@@ -26,10 +27,11 @@ WEAK, STRONG = 0.05, 0.1
 """Strength of a violated independence from which it warns, and from which it fails."""
 
 
-def identification_check(effects: pd.DataFrame, study: Study) -> Check:
+def identification_check(effects: pd.DataFrame, study: Study, lacking_overlap: Sequence[Lack] = ()) -> Check:
     """Share of toggles that nothing asked for identifies; fails if the finest granularity has any.
 
-    A toggle whose ``cell`` row is not identified, but that of an adjusting estimator is, makes it warn.
+    A toggle whose ``cell`` row is not identified, but that of an adjusting estimator is, makes it warn. One whose
+    adjusted row lacks overlap is not identified, whatever the graph says of its ``cell`` row.
 
     Parameters
     ----------
@@ -37,21 +39,27 @@ def identification_check(effects: pd.DataFrame, study: Study) -> Check:
         The effects table, all estimators.
     study : Study
         Attributes, covariates and the DAG.
+    lacking_overlap : sequence of Lack
+        Supported adjusted rows without overlap.
     """
     cells = estimated_by(effects)
     open_ = (cells["estimand"] == "not_identified").to_numpy()
     saved = _identified_by_adjusting(effects, len(cells))
-    unknown = open_ & ~saved
+    bare = np.zeros(len(cells), dtype=bool)
+    for lack in lacking_overlap:
+        bare[lack.rows] = True
+    unknown = (open_ & ~saved) | bare
     finest = (cells["granularity"] == cells["granularity"].max()).to_numpy()
     found = [identify(study.causal_graph, name, held) for name, held in _contrasts(cells, study)]
     lacking = [one for one in found if one.estimand == "not_identified"]
+    advice = _identification_advice(lacking, study, bool((unknown & ~bare).any()))
     return Check(
         "identification",
         float(unknown.mean()),
         0.0,
-        "fail" if (unknown & finest).any() else "warn" if open_.any() else "pass",
-        _identification_meaning(found, lacking, study, bool((open_ & saved).any())),
-        _identification_advice(lacking, study, bool(unknown.any())),
+        "fail" if (unknown & finest).any() else "warn" if (open_ | bare).any() else "pass",
+        " ".join([_identification_meaning(found, lacking, study, bool((open_ & saved).any())), *said(lacking_overlap)]),
+        f"{advice if lacking else ''} {without_overlap_advice(study)}".strip() if lacking_overlap else advice,
         [_identified(study, one) for one in found],
     )
 

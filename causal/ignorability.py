@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from causal.check import Check
+from causal.adjusted import without_overlap
+from causal.check import Check, listed
 from causal.counttable import AnySurvey, CountTable
 from causal.estimators.nuisance import BOUND
 from causal.files import write_json
 from causal.framecounts import FrameCounts
 from causal.graphchecks import identification_check
 from causal.grid import subsets
-from causal.overlap import Overlap, overlaps
+from causal.overlap import Lack, Overlap, overlaps
 from causal.pooling import fits
+from causal.propensities import Propensities
 from causal.study import Study
 from causal.survey import Survey
 from causal.tables import estimated_by
@@ -33,12 +35,28 @@ SHOWN_CODES = 6
 BOUNDED_SHARE = 0.01
 
 
-def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
-    """Run every check on a survey and its effects; pooled rows count in none but their own."""
+def checks(survey: AnySurvey, effects: pd.DataFrame, propensities: Propensities | None = None) -> list[Check]:
+    """Run every check on a survey and its effects; pooled rows count in none but their own.
+
+    Parameters
+    ----------
+    survey : Survey, CountTable or FrameCounts
+        What was read.
+    effects : DataFrame
+        The effects table, all estimators.
+    propensities : Propensities, optional
+        The survey's, if something else in the same audit needs them too.
+    """
     raw = estimated_by(effects)
+    lacking: list[Lack] = []
+    adjustments: list[Check] = []
+    if survey.study.effects.adjusting and isinstance(survey, Survey):
+        shared = propensities or Propensities(survey)
+        lacking = without_overlap(survey, effects, shared)
+        adjustments = [adjustment_check(overlaps(survey, raw, shared))]
     found = [
         support_check(raw, survey.study),
-        identification_check(effects, survey.study),
+        identification_check(effects, survey.study, lacking),
         *([nonresponse_check(survey), attribute_check(survey)] if survey.tells_missing else []),
         *declared_missing_check(survey),
         *left_out_check(survey),
@@ -47,9 +65,7 @@ def checks(survey: AnySurvey, effects: pd.DataFrame) -> list[Check]:
     ]
     if survey.study.effects.pools:
         found.append(pooled_check(raw, survey.study))
-    if survey.study.effects.adjusting and isinstance(survey, Survey):
-        found.append(adjustment_check(overlaps(survey, raw)))
-    return found
+    return [*found, *adjustments]
 
 
 def support_check(effects: pd.DataFrame, study: Study) -> Check:
@@ -274,33 +290,49 @@ def pooled_check(effects: pd.DataFrame, study: Study) -> Check:
 
 
 def adjustment_check(found: Sequence[Overlap]) -> Check:
-    """Largest share of propensities at their bound in one comparison; warns above 1%, and where many are left out."""
+    """Largest share of propensities at their bound in one comparison that overlaps.
+
+    It warns above 1%, where many are left out, where nothing can be fitted, and where overlap is lacking.
+    """
     names = {o.attribute: o.adjusted_for for o in sorted(found, key=lambda o: -len(o.adjusted_for))}
-    bounded = max(found, key=lambda o: o.bounded)
+    calm, lacking = [o for o in found if not o.lacks], [o for o in found if o.lacks]
+    bounded = max((o.bounded for o in calm), default=0.0)
     omitted = max(found, key=lambda o: o.left_out)
-    smallest = min(found, key=lambda o: o.n_eff)
     unfitted = [str(o) for o in found if not o.fitted]
-    wrong = bounded.bounded > BOUNDED_SHARE or omitted.left_out > NONRESPONSE_SHARE or bool(unfitted)
+    wrong = bounded > BOUNDED_SHARE or omitted.left_out > NONRESPONSE_SHARE or bool(unfitted) or bool(lacking)
     adjusted = "; ".join(f"{name} for {', '.join(others) or 'nothing'}" for name, others in names.items())
     meaning = (
         f"Adjusted: {adjusted}, and for what a persona holds fixed. At most {omitted.left_out:.1%} of the respondents "
-        f"of one comparison are left out because something adjusted for is unknown ({omitted}). At most "
-        f"{bounded.bounded:.1%} have a probability of their attribute beyond the bound of {BOUND:.0%} ({bounded}). "
-        f"Weighted by inverse probabilities, the smallest side of a comparison counts for {smallest.n_eff:.0f} of its "
-        f"{smallest.n} respondents ({smallest})."
+        f"of one comparison are left out because something adjusted for is unknown ({omitted}). {_smallest(calm)}"
     )
+    if lacking:
+        worst = sorted(lacking, key=lambda o: -o.bounded)
+        named = [f"{o} ({o.bounded:.0%} of people at the bound)" for o in worst]
+        meaning += f"Overlap is lacking for {listed(named)}: there such a number would mean nothing. "
     if unfitted:
-        meaning += f" Too few respondents to fit anything: {', '.join(unfitted[:8])}."
+        meaning += f"Too few respondents to fit anything: {', '.join(unfitted[:8])}."
     return Check(
         "adjustment",
-        bounded.bounded,
+        bounded,
         BOUNDED_SHARE,
         "warn" if wrong else "pass",
-        meaning,
+        meaning.rstrip(),
         "Where hardly anybody with some characteristic is at one of the levels, or many are left out, the adjusted "
         "effect rests on few: read it as an association there; leave a covariate out only if it is no common cause."
         if wrong
         else "Nothing to do.",
+    )
+
+
+def _smallest(calm: Sequence[Overlap]) -> str:
+    """Say what the comparisons that overlap rest on; where they do not, the bound hides it."""
+    if not calm:
+        return ""
+    bounded, smallest = max(calm, key=lambda o: o.bounded), min(calm, key=lambda o: o.n_eff)
+    return (
+        f"Where people overlap, at most {bounded.bounded:.1%} have a probability of their attribute beyond the bound "
+        f"of {BOUND:.0%} ({bounded}), and weighted by inverse probabilities the smallest side of a comparison counts "
+        f"for {smallest.n_eff:.0f} of its {smallest.n} respondents ({smallest}). "
     )
 
 

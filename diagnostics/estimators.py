@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal.sections import ADJUSTING
+from causal.adjustment import estimands
+from causal.check import listed
+from causal.sections import ADJUSTING, ECONML
 from diagnostics.alignment import matching_rows
 from diagnostics.diagnosis import Q
 from diagnostics.inputs import Inputs, toggle_key
@@ -66,4 +68,25 @@ def adjusted_sentences(inputs: Inputs) -> list[str]:
             f"{len(rows)} stand out. Of the {clear} that stand out with or without adjustment, {turned} change "
             "direction by it."
         )
+    lacking = without_overlap(inputs)
+    if len(lacking):
+        sentences.append(
+            f"Adjusting identifies no effect where people do not overlap: {named_comparisons(inputs, lacking)}."
+        )
     return sentences
+
+
+def without_overlap(inputs: Inputs) -> pd.DataFrame:
+    """Return the supported adjusted rows that are not identified although the graph would allow it."""
+    rows = inputs.others[inputs.others["estimator"].isin(ADJUSTING)].reset_index(drop=True)
+    if rows.empty:
+        return rows
+    by_graph = estimands(rows, inputs.study) == "not_identified"
+    by_graph &= ~rows["estimator"].isin(ECONML).to_numpy()  # these have no value where the graph does not allow it
+    return rows[rows["supported"] & (rows["estimand"] == "not_identified") & ~by_graph]
+
+
+def named_comparisons(inputs: Inputs, rows: pd.DataFrame) -> str:
+    """Return the countries and attributes of some rows in words."""
+    keys = rows[["attribute", "country"]].drop_duplicates()
+    return listed([f"{attribute} in {inputs.study.country_name(country)}" for attribute, country in keys.to_numpy()])

@@ -8,8 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
+from causal.positivity import COMMON, COMMON_SHARE
 from causal.study import Study
 from diagnostics.diagnosis import Q
+from diagnostics.estimators import named_comparisons, without_overlap
 from diagnostics.inputs import Inputs
 from diagnostics.page import Table
 
@@ -38,6 +40,7 @@ def methods_paragraph(inputs: Inputs) -> str:
         _support(inputs),
         _intervals(inputs.study),
         _graph(inputs),
+        _overlap(inputs),
         _software(),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -132,6 +135,18 @@ def _graph(inputs: Inputs) -> str:
     return (
         f"Estimands follow from a declared causal graph {arrows}{hidden}{every}; by d-separation, the "
         f"{len(inputs.effects):,} contrasts measure {joined(kinds)}."
+    )
+
+
+def _overlap(inputs: Inputs) -> str:
+    rows = without_overlap(inputs)
+    if rows.empty:
+        return ""
+    return (
+        f"{len(rows):,} adjusted contrasts ({named_comparisons(inputs, rows)}) are reported as associations for lack "
+        f"of overlap: significantly fewer than {COMMON_SHARE:.0%} of the people compared are of kinds found at both "
+        f"levels (probability of the treated level between {COMMON[0]:.0%} and {COMMON[1]:.0%}, were both equally "
+        "frequent; Crump et al., 2009; Petersen et al., 2012)."
     )
 
 

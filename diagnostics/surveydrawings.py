@@ -152,8 +152,8 @@ def draw_balance(inputs: Inputs) -> list[Drawing]:
     if rows.empty:
         return []
     caption = (
-        "How far people at two levels of an attribute differ in other things, in standard deviations (mean over "
-        f"countries): as they are, and weighted by the inverse of their estimated propensities. Below "
+        "How far people at two levels of an attribute differ in other things, in standard deviations, in the country "
+        "where they differ most: as they are, and weighted by the inverse of their estimated propensities. Below "
         f"{surveyfigures.BALANCED} (dashed) they count as alike. Contrasts of cells make people alike in what they "
         "hold fixed, not by weights."
     )

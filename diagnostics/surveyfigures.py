@@ -163,6 +163,8 @@ def graph(ax: Axes, shown: Picture) -> Axes:
 def love_plot(ax: Axes, rows: pd.DataFrame) -> Axes:
     """Draw standardised differences before (hollow) and after weighting (filled), the first row on top.
 
+    They are the worst country's, which is named; a tick marks the median country's after weighting.
+
     Parameters
     ----------
     ax : Axes
@@ -177,10 +179,16 @@ def love_plot(ax: Axes, rows: pd.DataFrame) -> Axes:
     ax.hlines(y, after, before, color=PALE, linewidth=1.2, zorder=1)
     ax.scatter(before, y, s=30, c="white", edgecolors=INK, linewidths=1.2, zorder=2, label="as they are")
     ax.scatter(after, y, s=30, color=LABEL_COLORS[0], zorder=3, label="weighted by inverse propensities")
-    ax.set_yticks(y, [f"{row.variable}   ({row.contrast})" for row in rows.itertuples()])
+    median = rows["median"].to_numpy(dtype=float)
+    several = ~np.isnan(median)
+    if several.any():
+        ax.scatter(median[several], y[several], s=60, marker="|", color=INK, zorder=4, label="median country, weighted")
+    names = [f"{row.variable}   ({row.contrast})" for row in rows.itertuples()]
+    named = len(set(rows["country"])) > 1 or several.any()
+    ax.set_yticks(y, [f"{one}, {where}" if named else one for one, where in zip(names, rows["country"], strict=True)])
     ax.set(ylim=(-0.7, len(rows) - 0.3), xlim=(-0.01, None), xlabel="difference in standard deviations (without sign)")
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
-    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handletextpad=0.3)
+    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handletextpad=0.3)
     return ax

@@ -21,10 +21,11 @@ from causal.adjustment import Comparison, comparisons, features, question_chunks
 from causal.domains import Domains
 from causal.encoding import MISSING
 from causal.estimators.newcombe import Freedom
-from causal.estimators.nuisance import Propensity, folds, outcomes, propensities
+from causal.estimators.nuisance import outcomes
 from causal.estimators.result import Estimates
 from causal.estimators.smallsample import Moments, infer, joined
 from causal.grid import option_counts, scores
+from causal.propensities import Fitted, Propensities, weights
 from causal.survey import Survey
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _adds(place: np.ndarray, places: int) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(places, len(place)))
 
 
-def estimates(survey: Survey, cells: pd.DataFrame) -> Estimates:
+def estimates(survey: Survey, cells: pd.DataFrame, propensities: Propensities) -> Estimates:
     """Estimate every toggle.
 
     One comparison (country, attribute, treated level and what is adjusted for) is one joblib task, so a
@@ -121,6 +122,8 @@ def estimates(survey: Survey, cells: pd.DataFrame) -> Estimates:
         Respondents.
     cells : DataFrame
         The effects table's ``cell`` rows.
+    propensities : Propensities
+        The survey's.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def estimates(survey: Survey, cells: pd.DataFrame) -> Estimates:
 
     options = option_counts(survey.study)
     found = Estimates.unknown(len(cells), int(options.max()))
-    tasks = (delayed(_solved)(survey, comparison) for comparison in comparisons(survey, cells))
+    tasks = (delayed(_solved)(survey, one, propensities.of(one)) for one in comparisons(survey, cells))
     for rows, part in Parallel(return_as="generator")(tasks):
         for item in fields(Estimates):
             getattr(found, item.name)[rows] = getattr(part, item.name)
@@ -147,35 +150,10 @@ class _Part:
     moments: Moments
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Features (people, features), fold (people,) and propensities of a comparison's respondents."""
-
-    x: np.ndarray
-    fold: np.ndarray
-    propensity: Propensity
-
-
-def fitted(survey: Survey, comparison: Comparison) -> Fitted | None:
-    """Fit what all questions of a comparison share; None where one level has too few respondents."""
-    psu = survey.design.psu[comparison.people] if survey.design is not None and survey.study.survey.psu else None
-    fold = folds(comparison.arm, psu)
-    if fold is None:
-        return None
-    x = features(survey, comparison)
-    return Fitted(x, fold, propensities(x, comparison.arm, weights(survey, comparison.people), fold))
-
-
-def weights(survey: Survey, people: np.ndarray) -> np.ndarray:
-    """Return these respondents' weights with mean 1."""
-    return np.ones(len(people)) if survey.weight is None else survey.weight[people] / survey.weight[people].mean()
-
-
-def _solved(survey: Survey, comparison: Comparison) -> tuple[np.ndarray, Estimates]:
+def _solved(survey: Survey, comparison: Comparison, ready: Fitted | None) -> tuple[np.ndarray, Estimates]:
     """Return the rows of a comparison's toggles and what is found for them."""
     study, options, score = survey.study, option_counts(survey.study), scores(survey.study)
     with _threads().limit(limits=1):  # the matrices are so small that threads would wait for each other
-        ready = fitted(survey, comparison)
         parts = [] if ready is None else list(_parts(survey, comparison, ready))
     rows, question = (
         np.concatenate([np.empty(0, int), *(getattr(one, name) for one in parts)]) for name in ("rows", "question")
@@ -195,7 +173,7 @@ def _threads() -> ThreadpoolController:
 
 def _parts(survey: Survey, comparison: Comparison, ready: Fitted) -> Iterator[_Part]:
     people, arm, study = comparison.people, comparison.arm, survey.study
-    weight, options = weights(survey, people), option_counts(study)
+    weight, options, x = weights(survey, people), option_counts(study), features(survey, comparison)
     option = np.arange(options.max())
     layout = [
         Domains.of(contexts.group, len(contexts.place), people, survey.country, survey.design)
@@ -207,7 +185,7 @@ def _parts(survey: Survey, comparison: Comparison, ready: Fitted) -> Iterator[_P
         own = option < options[chunk, None]
         even = own / options[chunk, None]  # what is predicted where nobody else answered
         y = (answers == option[:, None, None]) - even.T[:, None]
-        predicted = outcomes(ready.x, y, w, arm, ready.fold)
+        predicted = outcomes(x, y, w, arm, ready.fold)
         for contexts, domains in zip(comparison.contexts, layout, strict=True):
             group, groups = contexts.group, len(contexts.place)
             means = augmented(y, w, arm, ready.propensity.value, predicted, group, groups)

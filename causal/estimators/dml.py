@@ -13,13 +13,13 @@ from causal.backdoor import identified_adjustment
 from causal.cli import progress_bars
 from causal.domains import Domains
 from causal.encoding import MISSING
-from causal.estimators.aipw import weights
 from causal.estimators.learners import Sample, Scores, averaged, fit, two_ends
 from causal.estimators.newcombe import Freedom
 from causal.estimators.nuisance import folds
 from causal.estimators.result import Estimates
 from causal.estimators.smallsample import Moments, infer, joined
 from causal.grid import option_counts, scores
+from causal.propensities import weights
 from causal.study import Study
 from causal.survey import Survey
 

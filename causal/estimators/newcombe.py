@@ -65,8 +65,8 @@ class Difference:
 
     def interval(self, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """Join the two Wilson intervals by the method of variance estimates recovery."""
-        low_a, high_a = _wilson(self.a, self.n_a, z)
-        low_b, high_b = _wilson(self.b, self.n_b, z)
+        low_a, high_a = wilson(self.a, self.n_a, z)
+        low_b, high_b = wilson(self.b, self.n_b, z)
         shift = self.b - self.a
         low = shift - _joined(self.b - low_b, high_a - self.a, self.rho)
         high = shift + _joined(high_b - self.b, self.a - low_a, self.rho)
@@ -145,7 +145,7 @@ def _correlation(covariance: np.ndarray | float, a: Mean, b: Mean) -> np.ndarray
         return np.where(product > 0, np.clip(np.minimum(covariance, added) / np.sqrt(product), -1, 1), 0.0)
 
 
-def _wilson(mean: np.ndarray, n: np.ndarray, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def wilson(mean: np.ndarray, n: np.ndarray, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     share = np.square(z) / n
     centre = (mean + share / 2) / (1 + share)
     half = np.sqrt(share) * np.sqrt(np.maximum(mean * (1 - mean), 0) + share / 4) / (1 + share)

@@ -18,6 +18,7 @@ from causal.effects import survey_effects
 from causal.grid import grid_from_counts, subsets
 from causal.ignorability import adjustment_check
 from causal.overlap import Overlap, overlaps
+from causal.propensities import Propensities
 from causal.simulate import simulate
 from causal.study import Study
 from causal.survey import Survey, read_survey
@@ -122,7 +123,7 @@ def test_a_count_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def overlap(**changes: Any) -> Overlap:
     plain = {"country": "X", "attribute": "a", "treated": "hi", "adjusted_for": ("b", "age"), "left_out": 0.1}
-    plain |= {"bounded": 0.0, "n": 40, "n_eff": 30.0, "fitted": True}
+    plain |= {"bounded": 0.0, "n": 40, "n_eff": 30.0, "fitted": True, "lacks": False}
     return Overlap(**(plain | changes))
 
 
@@ -131,7 +132,9 @@ def overlap(**changes: Any) -> Overlap:
     [
         ({}, "pass", "a for b, age"),
         ({"left_out": 0.3}, "warn", "At most 30.0%"),
-        ({"bounded": 0.02}, "warn", "At most 2.0% have a probability"),
+        ({"bounded": 0.02}, "warn", "at most 2.0% have a probability"),
+        ({"lacks": True, "bounded": 0.4, "n_eff": 3.0}, "warn", "lacking for a hi in Y (40% of people at the bound)"),
+        ({"lacks": True, "bounded": 0.4, "n_eff": 3.0}, "warn", "counts for 30 of its 40 respondents (a hi in X)"),
         ({"fitted": False}, "warn", "Too few respondents to fit anything: a hi in Y"),
         ({"n_eff": 4.0, "n": 50}, "pass", "counts for 4 of its 50 respondents (a hi in Y)"),
     ],
@@ -148,7 +151,8 @@ def test_overlap_counts_by_hand() -> None:
     made.data.loc[:9, "age"] = np.nan
     sections = made.study.model_dump(exclude_none=True)
     sections["effects"] |= {"estimator": ["cell", "aipw"]}
-    (found,) = overlaps(*read(Study.from_dict(sections), made.data))
+    survey, cells = read(Study.from_dict(sections), made.data)
+    (found,) = overlaps(survey, cells, Propensities(survey))
     assert found.left_out == pytest.approx(0.1)
     assert found.adjusted_for == ("age",)
     assert found.fitted

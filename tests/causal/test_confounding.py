@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from causal.adjustment import Adjustment
 from causal.confounding import left_out_check, sensitivity_check
 from causal.regressions import Regression
 from causal.sensitivity import robustness_value, times_as_strong
+from causal.study import Study
+from causal.survey import Survey, read_survey
 
 
 def fit(**changes: Any) -> Regression:
@@ -72,19 +76,77 @@ def test_nothing_to_say_is_said_in_words(changes: dict[str, Any], words: str) ->
     assert "nan" not in found.meaning
 
 
-def test_without_a_single_regression_there_is_no_check() -> None:
+def test_without_a_single_regression_there_is_no_check(one_question: Callable[..., Study]) -> None:
     unknown = np.array([np.nan, np.nan])
-    none = fit(estimate=unknown, partial_r2=unknown, dof=unknown, left_out=unknown[None])
-    assert sensitivity_check([none], ["q1", "q2"]) == left_out_check([none]) == []
+    nothing = {"estimate": unknown, "partial_r2": unknown, "dof": unknown, "left_out": unknown[None]}
+    none = fit(adjustment=Adjustment("a", (), ("age",)), **nothing)
+    survey = survey_of(one_question, [])
+    assert sensitivity_check([none], ["q1", "q2"]) == left_out_check(survey, [none]) == []
+
+
+EDGES = {"needed": [["age", "a"]], "not needed": []}
+
+
+def survey_of(one_question: Callable[..., Study], edges: list[list[str]], estimator: object = "cell") -> Survey:
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"a": np.arange(400) % 2, "b": np.arange(400) // 2 % 2, "age": rng.normal(50, 9, 400)})
+    study = one_question(("a", "b"), covariates={"age": {}}, graph={"edges": edges}, effects={"estimator": estimator})
+    return read_survey(study, data.assign(q=rng.integers(1, 4, 400)))
+
+
+def moved(
+    age: tuple[float, float] = (0.09, 0.22), b: tuple[float, float] = (0.101, 0.2), share: float = 0.1
+) -> Regression:
+    return fit(
+        adjustment=Adjustment("a", ("b",), ("age",)),
+        left_out=np.array([b, age]),
+        with_attribute=np.array([share, share]),
+    )
+
+
+def test_what_adjusting_does_is_told_and_is_no_fault(one_question: Callable[..., Study]) -> None:
+    (found,) = left_out_check(survey_of(one_question, EDGES["needed"]), [moved()])
+    assert found.verdict == "pass"
+    assert found.statistic == pytest.approx(0.015)
+    assert "age matters most: without it the effects of a (female) move by 0.015 on average" in found.meaning
+    assert "their mean size goes from 0.150 to 0.155" in found.meaning
+    assert "That is what adjusting is for." in found.meaning
+    assert "adjust for age with effects.estimator: [cell, aipw]" in found.advice
+    assert "persona" not in found.advice
+    assert [row["left_out"] for row in found.details] == ["age", "b"]
+    (asked,) = left_out_check(survey_of(one_question, EDGES["needed"], ["cell", "aipw"]), [moved()])
+    assert asked.advice == "Nothing to do."
 
 
 @pytest.mark.parametrize(
-    ("left_out", "verdict", "moved"), [((0.105, 0.215), "pass", 0.01), ((0.09, 0.22), "warn", 0.015)]
+    ("changes", "verdict"),
+    [
+        ({}, "warn"),
+        ({"age": (0.105, 0.215)}, "pass"),  # .010 is little
+        ({"share": 0.002}, "pass"),  # chance leaves as much: 400 * .002 is .8, of seven columns
+    ],
 )
-def test_the_covariate_that_matters_most_is_named(left_out: tuple[float, float], verdict: str, moved: float) -> None:
-    two = fit(adjustment=Adjustment("sex", (), ("age", "region")), left_out=np.array([left_out, [0.101, 0.2]]))
-    (found,) = left_out_check([two])
+def test_what_the_graph_calls_needless_and_moves_effects_warns(
+    one_question: Callable[..., Study], changes: dict[str, Any], verdict: str
+) -> None:
+    (found,) = left_out_check(survey_of(one_question, EDGES["not needed"]), [moved(**changes)])
     assert found.verdict == verdict
-    assert found.statistic == pytest.approx(moved)
-    assert "age matters most: without it those of sex (female) move" in found.meaning
-    assert [row["left_out"] for row in found.details] == ["age", "region"]
+    said = "By the graph, effects of a need not be adjusted for age, but without it" in found.meaning
+    assert said == ("Draw an arrow" in found.advice) == (verdict == "warn")
+
+
+def test_only_an_attribute_is_put_in_the_persona(one_question: Callable[..., Study]) -> None:
+    edges = [["b", "a"], ["age", "a"]]
+    (found,) = left_out_check(survey_of(one_question, edges), [moved(age=(0.101, 0.2), b=(0.05, 0.3))])
+    assert (found.verdict, found.statistic) == ("pass", pytest.approx(0.075))
+    assert "hold b in the persona, or adjust for b with" in found.advice
+
+
+def test_where_the_graph_identifies_nothing_it_needs_no_covariate_either(one_question: Callable[..., Study]) -> None:
+    survey = survey_of(one_question, [])
+    latent = {"edges": [["u", "a"], ["u", "answer"]], "latent": ["u"]}
+    blind = read_survey(
+        Study.from_dict(survey.study.model_dump(exclude_none=True) | {"graph": latent}),
+        pd.DataFrame({"a": [0, 1] * 200, "b": [0, 0, 1, 1] * 100, "age": range(400), "q": [1, 2] * 200}),
+    )
+    assert left_out_check(blind, [moved()])[0].verdict == "pass"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from causal.check import Check
@@ -25,12 +26,13 @@ def _detail(country: str, variable: str, before: float, after: float) -> dict[st
     }
 
 
-def test_differences_are_averaged_over_countries(toy: SimpleNamespace) -> None:
+def test_the_worst_country_is_shown_beside_the_median(toy: SimpleNamespace) -> None:
     details = [_detail("A", "age", 0.4, 0.1), _detail("A", "home", 0.2, 0.0), _detail("B", "age", 0.2, 0.3)]
-    first, second = love_rows(_inputs(toy, details)).to_dict(orient="records")  # type: ignore[arg-type]
-    assert (first["variable"], first["contrast"]) == ("age", "gender: male vs female")
-    assert (first["before"], first["after"]) == pytest.approx((0.3, 0.2))
+    first, second = love_rows(_inputs(toy, [*details, _detail("C", "age", 0.5, 0.01)])).to_dict(orient="records")  # type: ignore[arg-type]
+    assert (first["variable"], first["contrast"], first["country"]) == ("age", "gender: male vs female", "B")
+    assert (first["before"], first["after"], first["median"]) == pytest.approx((0.2, 0.3, 0.1))
     assert (second["variable"], second["before"], second["after"]) == ("home", 0.2, 0.0)
+    assert np.isnan(second["median"])  # of one country
 
 
 def test_of_very_many_the_least_balanced_are_kept_in_order(toy: SimpleNamespace) -> None:
@@ -41,14 +43,18 @@ def test_of_very_many_the_least_balanced_are_kept_in_order(toy: SimpleNamespace)
 
 def test_attributes_stand_as_in_the_study_and_the_largest_first(toy: SimpleNamespace) -> None:
     home = {"attribute": "home", "treated": "farm", "country": "A", "variable": "age", "before": 0.9, "after": 0.1}
-    details = [home, _detail("A", "x", 0.1, 0.0), _detail("A", "y", 0.2, 0.0)]
+    details = [home, _detail("A", "x", 0.1, 0.0), _detail("A", "y", 0.1, 0.05)]
     rows = love_rows(_inputs(toy, details))  # type: ignore[arg-type]
     assert rows[["attribute", "variable"]].to_numpy().tolist() == [["gender", "y"], ["gender", "x"], ["home", "age"]]
 
 
-def test_a_variable_of_which_only_the_worst_countries_are_kept_is_left_out(toy: SimpleNamespace) -> None:
-    details = [_detail(f"c{i}", "age", 0.1, 0.05) for i in range(KEPT - 1)] + [_detail("c0", "home", 0.9, 0.8)]
-    assert love_rows(_inputs(toy, details))["variable"].tolist() == ["age"]  # type: ignore[arg-type]
+def test_a_variable_of_which_only_the_worst_countries_are_kept_has_no_median(toy: SimpleNamespace) -> None:
+    details = [_detail(f"c{i}", "age", 0.1, 0.05) for i in range(KEPT - 2)]
+    details += [_detail(country, "home", 0.9, 0.8) for country in ("c0", "c1")]
+    rows = love_rows(_inputs(toy, details)).set_index("variable")  # type: ignore[arg-type]
+    assert rows.loc["age", "median"] == 0.05
+    assert np.isnan(rows.loc["home", "median"])
+    assert rows.loc["home", "after"] == 0.8
 
 
 def test_nothing_to_draw(toy: SimpleNamespace) -> None:

@@ -15,7 +15,7 @@ from diagnostics.inputs import load_inputs
 def confounded(answers: pd.DataFrame) -> pd.DataFrame:
     """Age raises answers to q0 and goes with living in the city; farms raise them too, by less."""
     rng = np.random.default_rng(3)
-    age = rng.normal(size=len(answers)) - 1.5 * answers["home"]
+    age = rng.normal(size=len(answers)) - 1.25 * answers["home"]
     latent = 1.2 * age + 0.8 * answers["home"] + rng.normal(size=len(answers))
     return answers.assign(age=age, q0=1 + (latent > -1).astype(int) + (latent > 0.5).astype(int))
 

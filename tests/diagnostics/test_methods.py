@@ -10,6 +10,7 @@ import pytest
 
 from causal.runs import Run
 from causal.study import Study
+from diagnostics.estimators import adjusted_sentences
 from diagnostics.inputs import load_inputs
 from diagnostics.methods import answered, joined, methods_paragraph, question_table
 
@@ -67,3 +68,33 @@ def test_question_table_has_the_wording_and_both_ends(audited: Run) -> None:
 @pytest.mark.parametrize(("names", "said"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])
 def test_joined(names: list[str], said: str) -> None:
     assert joined(names) == said
+
+
+def test_what_lacks_overlap_is_said_and_nothing_else(toy: SimpleNamespace, tmp_path: Path) -> None:
+    data = toy.answers().assign(c=np.repeat(["A", "B"], 800), age=np.random.default_rng(0).uniform(20, 70, 1600))
+    sections = {
+        "survey": {"source": "x.csv", "country": "c", "countries": {"A": "Aldova", "B": "Borduria"}},
+        "covariates": {"age": {}},
+        "graph": {"edges": [["age", "home"]]},
+        "effects": {"estimator": ["cell", "aipw"], "granularity": [1]},
+    }
+    study = Study.from_dict(toy.raw(**sections))
+    clean = load_inputs(str(toy.make_run(tmp_path / "clean", study, data).path))
+    assert "overlap" not in methods_paragraph(clean)
+    assert "overlap" not in " ".join(adjusted_sentences(clean))
+    there = data["c"] == "B"
+    data.loc[there, "home"] = (data.loc[there, "age"] > 45).astype(int)
+    lacking = load_inputs(str(toy.make_run(tmp_path / "lacking", study, data).path))
+    text = methods_paragraph(lacking)
+    assert "6 adjusted contrasts (home in Borduria) are reported as associations for lack of overlap" in text
+    assert "significantly fewer than 90%" in text
+    assert "where people do not overlap: home in Borduria." in adjusted_sentences(lacking)[-1]
+
+
+def test_what_the_graph_does_not_identify_is_not_laid_to_overlap(toy: SimpleNamespace, tmp_path: Path) -> None:
+    graph = {"edges": [["wealth", "home"], ["wealth", "answer"]], "latent": ["wealth"]}
+    effects = {"estimator": ["cell", "aipw"], "granularity": [1]}
+    study = Study.from_dict(toy.raw(graph=graph, effects=effects))
+    inputs = load_inputs(str(toy.make_run(tmp_path / "run", study).path))
+    assert (inputs.others["estimand"] == "not_identified").any()
+    assert "overlap" not in methods_paragraph(inputs)

@@ -83,11 +83,28 @@ def test_graph_dashes_what_is_latent_and_colours_what_is_open() -> None:
 
 def test_love_plot_has_before_hollow_and_after_filled() -> None:
     rows = pd.DataFrame(
-        {"contrast": "g: m vs f", "variable": ["age", "home"], "before": [0.5, 0.2], "after": [0.05, 0.0]}
+        {
+            "contrast": "g: m vs f",
+            "variable": ["age", "home"],
+            "country": ["A", "B"],
+            "before": [0.5, 0.2],
+            "after": [0.05, 0.0],
+            "median": [0.02, np.nan],
+        }
     )
     ax = love_plot(Figure().subplots(), rows)
     dots = {item.get_label(): np.asarray(item.get_offsets()) for item in ax.collections}
     np.testing.assert_allclose(dots["as they are"], [[0.5, 1], [0.2, 0]])
     np.testing.assert_allclose(dots["weighted by inverse propensities"], [[0.05, 1], [0.0, 0]])
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["age   (g: m vs f)", "home   (g: m vs f)"]
+    np.testing.assert_allclose(dots["median country, weighted"], [[0.02, 1]])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["age   (g: m vs f), A", "home   (g: m vs f), B"]
     assert ax.lines[1].get_xdata()[0] == pytest.approx(0.1)
+
+
+def test_love_plot_of_one_country_does_not_name_it() -> None:
+    rows = pd.DataFrame(
+        {"contrast": "g: m vs f", "variable": ["age"], "country": "A", "before": 0.5, "after": 0.05, "median": np.nan}
+    )
+    ax = love_plot(Figure().subplots(), rows)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["age   (g: m vs f)"]
+    assert "median country, weighted" not in [item.get_label() for item in ax.collections]
