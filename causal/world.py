@@ -43,6 +43,8 @@ def world_study(items: Mapping[str, Item] = ITEMS, weighted: bool = False) -> St
                 for name, item in items.items()
             },
             "effects": {"granularity": "all"},
+            # attributes go together without causing one another, as if something unmeasured caused them
+            "graph": {"latent": ["circumstances"], "edges": [["circumstances", name] for name in ATTRIBUTES]},
         }
     )
 
@@ -206,4 +208,5 @@ def _cuts(study: Study, base: pd.DataFrame | None, flat: float) -> np.ndarray:
 
 def _levels_of(base: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     rows = base[base["granularity"] == 0].sort_values("option")
-    return {key: part["p"].to_numpy(dtype=float) for key, part in rows.groupby(["country", "question"])}
+    cells = rows.groupby(["country", "question"])["p"]
+    return {(str(country), str(question)): p.to_numpy(dtype=float) for (country, question), p in cells}

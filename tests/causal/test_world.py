@@ -36,7 +36,7 @@ def base_table(p: dict[str, list[float]]) -> pd.DataFrame:
 def levels(table: pd.DataFrame, question: str) -> pd.DataFrame:
     """Options of one question as columns, by country, nobody specified."""
     rows = table[(table["granularity"] == 0) & (table["question"] == question)]
-    return rows.pivot(index="country", columns="option", values="p")
+    return rows.set_index(["country", "option"])["p"].unstack()  # noqa: PD010
 
 
 def finest(table: pd.DataFrame, question: str) -> np.ndarray:
@@ -112,6 +112,17 @@ def test_coarser_truth_is_averaged_over_who_lives_there() -> None:
     np.testing.assert_allclose(levels(made.distributions, "faith_service").loc["KEN"], everybody)
 
 
+def test_the_declared_graph_says_where_a_shift_is_causal() -> None:
+    made = simulate_world(SMALL, respondents=5, seed=5)
+    graph = made.study.causal_graph
+    apart = (made.effects["shift"] - made.effects["shift_do"]).abs().groupby(made.effects["granularity"]).max()
+    assert graph.estimand("gender", NAMES[1:]) == "total"
+    assert apart[4] < 1e-12
+    for held in ([], ["education"], ["education", "marital"]):
+        assert graph.estimand("gender", held) == "not_identified"
+        assert apart[1 + len(held)] > 1e-3
+
+
 def test_truth_follows_the_contract_and_does_not_depend_on_the_sample() -> None:
     made, again = simulate_world(SMALL, seed=3), simulate_world(SMALL, seed=3, respondents=30, weighted=True)
     validate_distributions(made.distributions, NAMES)
@@ -134,6 +145,9 @@ def test_cells_have_realistic_sizes() -> None:
     assert ((n >= 10) & (n <= 300)).mean() > 0.75
     assert 40 < np.median(n) < 70
     assert ((n == 0).sum(axis=1) > 0).any()
+    assert (data["education"] == 1).mean() > 0.6, "most people have no college"
+    reached = simulate_world(item, seed=4, weighted=True).data
+    assert (reached["education"] == 1).mean() < (data["education"] == 1).mean() - 0.1
 
 
 @pytest.mark.parametrize("weighted", [False, True])
