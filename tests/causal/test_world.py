@@ -23,12 +23,13 @@ STILL = {"effect_sd": 0.0, "question_sd": 0.0, "country_sd": 0.0}
 
 
 def base_table(p: dict[str, list[float]]) -> pd.DataFrame:
-    """A base model's distributions at granularity 0, the same in every country."""
+    """A base model's distributions: reversed in every other country, uniform for women, who play no part."""
     rows = [
-        (country, question, *[None] * 4, 0, k, share)
-        for country in COUNTRIES
+        (country, question, gender, None, None, None, int(gender is not None), k, share)
+        for i, country in enumerate(COUNTRIES)
         for question, shares in p.items()
-        for k, share in enumerate(shares, start=1)
+        for gender, own in ((None, shares[:: -1 if i % 2 else 1]), ("female", [1 / len(shares)] * len(shares)))
+        for k, share in enumerate(own, start=1)
     ]
     return pd.DataFrame(rows, columns=["country", "question", *NAMES, "granularity", "option", "p"])
 
@@ -47,19 +48,19 @@ def finest(table: pd.DataFrame, question: str) -> np.ndarray:
 
 def test_level_is_the_base_moved_by_the_tiers_distance_by_hand() -> None:
     # Two options, base (3/4, 1/4), so odds of the second 1/3. Moved by log 3 in tier 2: odds 1 or 1/9; by log 9 in
-    # tier 3: odds 3 or 1/27.
+    # tier 3: odds 3 or 1/27. Every other country has it the other way round.
     item = {"q": Item("t", "?", ("no", "yes"))}
     made = simulate_world(
         item, base_table({"q": [0.75, 0.25]}), distances=(0, np.log(3), np.log(9)), flat=0.0, respondents=5, **STILL
     )
     expected = {"tier 1": {1 / 4}, "tier 2": {1 / 2, 1 / 10}, "tier 3": {3 / 4, 1 / 28}}
     found: dict[str, set[float]] = {tier: set() for tier in TIERS}
-    for country, p in levels(made.distributions, "q")[2].items():
-        found[COUNTRIES[str(country)][1]].add(round(p, 12))
+    for i, (country, p) in enumerate(levels(made.distributions, "q")[2].items()):
+        found[COUNTRIES[str(country)][1]].add(round(1 - p if i % 2 else p, 12))
     assert found == {tier: {round(p, 12) for p in values} for tier, values in expected.items()}
     # half of it uniform: (5/8, 3/8)
     half = simulate_world(item, base_table({"q": [0.75, 0.25]}), distances=(0, 0, 0), respondents=5, **STILL)
-    np.testing.assert_allclose(levels(half.distributions, "q"), [[5 / 8, 3 / 8]] * 14)
+    np.testing.assert_allclose(levels(half.distributions, "q"), [[5 / 8, 3 / 8], [3 / 8, 5 / 8]] * 7)
     assert half.effects["shift"].abs().max() < 1e-12
 
 
@@ -153,7 +154,9 @@ def test_cells_have_realistic_sizes() -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 def test_large_samples_converge_to_the_truth(weighted: bool) -> None:
     two = {name: SMALL[name] for name in ("trust_careful", "faith_service")}
-    made = simulate_world(two, respondents=15_000, weighted=weighted, seed=6)
+    base = base_table({name: np.linspace(3, 1, len(one.options)).tolist() for name, one in two.items()})
+    base["p"] /= base.groupby(["country", "question", "granularity"])["p"].transform("sum")
+    made = simulate_world(two, base, respondents=15_000, weighted=weighted, seed=6)
     survey = read_survey(made.study, made.data)
     assert (survey.weight is not None) == weighted
     counts = count(survey)
@@ -203,8 +206,8 @@ def test_a_base_of_other_questions_is_refused() -> None:
 def test_a_certain_base_is_moved_all_the_same() -> None:
     item = {"q": Item("t", "?", ("a", "b", "c"))}
     made = simulate_world(item, base_table({"q": [1.0, 0.0, 0.0]}), distances=(0, 0, 1), respondents=5, **STILL)
-    # half uniform: cuts at logit(2/3) and logit(5/6), moved by 1 in tier 3
+    # half uniform: cuts at logit(2/3) and logit(5/6), or reversed 1/6 and 1/3, moved by 1 in tier 3
     cuts = logit(levels(made.distributions, "q").cumsum(axis=1)[[1, 2]])
-    np.testing.assert_allclose(cuts.loc["USA"], logit([2 / 3, 5 / 6]))
-    np.testing.assert_allclose(np.abs(cuts.loc["NGA"] - logit([2 / 3, 5 / 6])), 1)
-    assert expit(cuts.loc["USA", 1]) == pytest.approx(2 / 3)
+    np.testing.assert_allclose(expit(cuts.loc["AUS"]), [2 / 3, 5 / 6])
+    np.testing.assert_allclose(expit(cuts.loc["CAN"]), [1 / 6, 1 / 3])
+    np.testing.assert_allclose(np.abs(cuts.loc["BGD"] - logit([1 / 6, 1 / 3])), 1)
