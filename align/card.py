@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from align.targets import Target
+from align.targets import RESPONDENTS, Target
 from align.training import Scores
 from causal.fitsettings import FitSettings, HeldOut, Stage
 from causal.heldout import COUNTRIES, PERSONAS, QUESTIONS, TRAINED
@@ -35,6 +35,7 @@ class Training:
 
 _PARTS = {
     TRAINED: "what it was trained on itself",
+    RESPONDENTS: "what it was trained on, as the other half of the respondents answered",
     QUESTIONS: "held-out questions",
     COUNTRIES: "held-out countries, questions trained on",
     PERSONAS: "held-out personas, questions and countries trained on",
@@ -65,7 +66,7 @@ dropout {fit.lora.dropout:g}, seed {fit.seed}.
 Trained on: {", ".join(questions)}; in {", ".join(countries)}.
 Held out: {_held_out(fit.held_out, study)}.
 
-**Before and after**, at the finest persona granularity:
+**Before and after**, at the finest persona granularity{_whose(fit)}:
 
 | on | who answers | toggles | effect distance (0 is best) | alignment score S (100 is best) |
 | --- | --- | --- | --- | --- |
@@ -81,6 +82,10 @@ Other prompts are another model under audit.
 **Limits.** It speaks for group averages of one survey at one time, not for any person; it must not replace asking
 people.
 """
+
+
+def _whose(fit: FitSettings) -> str:
+    return ", against the half of the respondents that training never saw" if fit.held_out.respondents else ""
 
 
 def _rows(item: Compared) -> list[str]:
@@ -108,4 +113,5 @@ def _held_out(held_out: HeldOut, study: Study) -> str:
         "countries": [study.country_name(code) for code in held_out.country_codes],
         "personas": [" and ".join(f"{name} {level}" for name, level in p.items()) for p in held_out.personas],
     }
-    return "; ".join(f"{what} {', '.join(values)}" for what, values in named.items() if values) or "nothing"
+    lines = [f"{what} {', '.join(values)}" for what, values in named.items() if values]
+    return "; ".join([*lines, *(["half of the respondents"] if held_out.respondents else [])]) or "nothing"

@@ -72,6 +72,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
     return {
         "tables": study.fingerprint(*TABLE_SECTIONS),
         "survey_effects": file_hash(run.survey_effects),
+        **({"training_effects": file_hash(run.training_effects)} if study.fit.held_out.respondents else {}),
         "fit": study.fit.model_dump(mode="json"),
         "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
@@ -85,6 +86,7 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     from align.card import Compared, Training, model_card
     from align.models import Loaded
     from align.scoring import check_trie
+    from align.targets import RESPONDENTS
     from align.training import evaluate, train
     from causal.cli import progress_bars
     from causal.errors import InputError
@@ -97,7 +99,7 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
             "no toggle to train on is supported; lower effects.support, merge levels, or hold less out (fit.held_out)"
         )
     check_trie(loaded.model, trained[0].asked.trie, trained[0].asked.encoded)
-    judged = {part: items[part] for part in HELD_OUT if items[part]} or {TRAINED: trained}
+    judged = {part: items[part] for part in (RESPONDENTS, *HELD_OUT) if items.get(part)} or {TRAINED: trained}
     before = {part: evaluate(loaded.model, unseen) for part, unseen in judged.items()}
     model = _with_lora(loaded.model, study.fit)
     steps = sum(stage.epochs for stage in study.fit.stages) * len(trained)
@@ -117,7 +119,8 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     ]
     run.forget(f"measure/{label}")
     targets = [item.target for item in trained]
-    card = model_card(Training(study, loaded.name, inputs["survey_effects"], targets, compared))
+    learnt = inputs.get("training_effects", inputs["survey_effects"])
+    card = model_card(Training(study, loaded.name, learnt, targets, compared))
     files = save_adapter(run, label, model, loaded.name, card)
     run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
     return Loaded(loaded.name, model, loaded.tokenizer, loaded.fingerprint)
@@ -143,13 +146,12 @@ def _with_lora(model: Any, fit: FitSettings) -> Any:
 def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
     """Pair the survey's targets, by part, with the prompts of exactly their personas."""
     from align.questions import ask
-    from align.targets import targets
+    from align.targets import run_targets
     from align.training import Item
-    from causal.tables import read_effects
 
     return {
         part: [Item(ask(study, loaded, one.country, one.question, one.personas), one) for one in found]
-        for part, found in targets(study, read_effects(run.survey_effects)).items()
+        for part, found in run_targets(study, run).items()
     }
 
 

@@ -10,10 +10,13 @@ import pandas as pd
 
 from causal.errors import InputError
 from causal.estimators.pooled import noise_variance
-from causal.heldout import PARTS, parts
+from causal.heldout import PARTS, TRAINED, parts
+from causal.runs import Run
 from causal.study import Study
-from causal.tables import estimated_by
+from causal.tables import estimated_by, read_effects
 
+RESPONDENTS = "held_out_respondents"
+"""Part of a run's targets, beside `causal.heldout.PARTS`: no row of a table is of it, only people are."""
 WEIGHT_BOUND = 4.0
 """By how much, at most, a toggle's precision weight may exceed or fall short of that of mean precision."""
 _ENDS = ["p_reference", "p_treated"]
@@ -51,6 +54,19 @@ class Target:
     p_treated: np.ndarray
     effect: np.ndarray
     weight: np.ndarray
+
+
+def run_targets(study: Study, run: Run) -> dict[str, list[Target]]:
+    """Return the targets of a run folder by part, those trained on from the respondents that training may see.
+
+    Where the study halves the respondents, `TRAINED` is from the training half, and every other part from the
+    evaluation half: also `RESPONDENTS`, what is trained on as the other people answered it.
+    """
+    found = targets(study, read_effects(run.survey_effects))
+    if not study.fit.held_out.respondents:
+        return found
+    learnt = targets(study, read_effects(run.training_effects))
+    return {**found, TRAINED: learnt[TRAINED], RESPONDENTS: found[TRAINED]}
 
 
 def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:

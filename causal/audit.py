@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from causal.cli import add_format, run_command, study_parser
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from causal.counttable import AnySurvey
+    from causal.grid import Grid
     from causal.ignorability import Check
     from causal.runs import Run
     from causal.study import Study
@@ -53,6 +55,7 @@ def audit(arguments: argparse.Namespace) -> None:
     """Read, count, estimate, check, write; then have the report written by the diagnostics."""
     from causal.adjusted import require_respondents
     from causal.counttable import read_any
+    from causal.halves import require_units
     from causal.runs import Run
     from causal.study import Study
 
@@ -60,6 +63,8 @@ def audit(arguments: argparse.Namespace) -> None:
     run = Run.for_study(study, arguments.out)
     survey = read_any(study)
     require_respondents(survey)
+    if study.fit.held_out.respondents:
+        require_units(survey)
     if arguments.dry_run:
         _say_plan(survey, run)
         return
@@ -72,52 +77,92 @@ def audit(arguments: argparse.Namespace) -> None:
 def audit_survey(survey: AnySurvey, run: Run) -> tuple[pd.DataFrame, list[Check]]:
     """Write the survey's two tables and checks to a run folder, unless they are there already.
 
+    Where the study halves the respondents, tables and checks are of the evaluation half, and the two tables of the
+    training half stand beside them (without the rows of estimators that adjust, from which nothing is learnt).
+
     Returns
     -------
     tuple of DataFrame and list of Check
         The effects table and the checks.
+
+    Raises
+    ------
+    InputError
+        As by `causal.halves.halve` and `causal.adjusted.adjusted_rows`.
     """
     import pandas as pd
 
     from causal.adjusted import adjusted_rows
-    from causal.counttable import counter
-    from causal.distributions import distributions_table
-    from causal.effects import survey_effects
     from causal.gaps import gap_checks
     from causal.gate import gate_checks
-    from causal.grid import grid_from_counts, subsets
+    from causal.halves import halve, halves_check
     from causal.ignorability import checks, read_checks, write_checks
     from causal.propensities import Propensities
-    from causal.runs import SURVEY_SECTIONS
     from causal.survey import Survey
-    from causal.tables import distributions_schema, effects_schema, estimated_by, read_effects, write_table
+    from causal.tables import estimated_by, read_effects
 
-    study = survey.study
-    inputs = {"study": study.fingerprint(*SURVEY_SECTIONS), "data": survey.data_hash}
+    study, inputs = survey.study, audit_inputs(survey)
     if run.is_done("audit", inputs):
         return read_effects(run.survey_effects), read_checks(json.loads(run.checks.read_text(encoding="utf-8")))
+    halves = halve(survey) if study.fit.held_out.respondents else None
+    shown: AnySurvey = halves.evaluation if halves else survey
     run.claim(study)
-    counts_for = counter(survey)
-    grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
-    table = survey_effects(grids, study, survey.countries)
-    shared = Propensities(survey) if isinstance(survey, Survey) else None
+    grids, table = _estimated(shown)
+    shared = Propensities(shown) if isinstance(shown, Survey) else None
     if study.effects.adjusting:
-        table = pd.concat([table, adjusted_rows(survey, estimated_by(table), shared)], ignore_index=True)
+        table = pd.concat([table, adjusted_rows(shown, estimated_by(table), shared)], ignore_index=True)
     found = [
-        *checks(survey, table, shared),
-        *gap_checks(survey, grids),
-        *gate_checks(survey, estimated_by(table), shared),
+        *([halves_check(halves)] if halves else []),
+        *checks(shown, table, shared),
+        *gap_checks(shown, grids),
+        *gate_checks(shown, estimated_by(table), shared),
     ]
-    attributes = list(study.attributes)
-    write_table(
-        distributions_table(grids, study, survey.countries),
-        run.survey_distributions,
-        distributions_schema(attributes),
-    )
-    write_table(table, run.survey_effects, effects_schema(attributes))
+    learnt = _estimated(halves.training) if halves else None
+    run.forget("audit")  # from here on, until all is written, the folder holds no one audit's tables
+    files = _write_tables(shown, grids, table, run.survey_distributions, run.survey_effects)
+    training = [run.training_distributions, run.training_effects]
+    if halves and learnt:
+        files += _write_tables(halves.training, *learnt, *training)
+    else:
+        for path in training:
+            path.unlink(missing_ok=True)
     write_checks(found, run.checks)
-    run.record(study, "audit", inputs, [run.survey_distributions, run.survey_effects, run.checks])
+    run.record(study, "audit", inputs, [*files, run.checks])
     return table, found
+
+
+def audit_inputs(survey: AnySurvey) -> dict[str, str]:
+    """Return what the survey's tables depend on, for the manifest; ``respondents`` only where they are halved."""
+    from causal.runs import SURVEY_SECTIONS
+
+    study = survey.study
+    halved = study.fit.held_out.respondents
+    inputs = {"study": study.fingerprint(*SURVEY_SECTIONS), "data": survey.data_hash}
+    return inputs | ({"respondents": halved} if halved else {})
+
+
+def _estimated(survey: AnySurvey) -> tuple[list[Grid], pd.DataFrame]:
+    """Return a survey's grids and its effects by the estimators that need no more than these."""
+    from causal.counttable import counter
+    from causal.effects import survey_effects
+    from causal.grid import grid_from_counts, subsets
+
+    study, counts_for = survey.study, counter(survey)
+    grids = [grid_from_counts(counts_for(subset), study, survey.countries, subset) for subset in subsets(study)]
+    return grids, survey_effects(grids, study, survey.countries)
+
+
+def _write_tables(
+    survey: AnySurvey, grids: Sequence[Grid], effects: pd.DataFrame, distributions_path: Path, effects_path: Path
+) -> list[Path]:
+    from causal.distributions import distributions_table
+    from causal.tables import distributions_schema, effects_schema, write_table
+
+    attributes = list(survey.study.attributes)
+    distributions = distributions_table(grids, survey.study, survey.countries)
+    write_table(distributions, distributions_path, distributions_schema(attributes))
+    write_table(effects, effects_path, effects_schema(attributes))
+    return [distributions_path, effects_path]
 
 
 def _write_report(run: Run, form: str) -> None:
@@ -140,6 +185,8 @@ def _say_plan(survey: AnySurvey, run: Run) -> None:
     print(
         f"would estimate effects of {', '.join(study.attributes)} in {len(subsets(study))} sets of specified attributes"
     )
+    if study.fit.held_out.respondents:
+        print("would do so with half of the respondents, and give training the other half")
     print(f"would write to {run.path}; nothing was written (--dry-run)")
 
 
@@ -148,7 +195,8 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     from rich.table import Table
 
     several = len(table["estimator"].unique()) > 1
-    title = f"{study.name}: effects of each attribute"
+    halved = bool(study.fit.held_out.respondents)
+    title = f"{study.name}: effects of each attribute{', from half of the respondents' if halved else ''}"
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     words = ("attribute", *(("estimator",) if several else ()), "estimand")
     for name in (*words[:-1], "toggles", "supported", "mean |shift|", "q < .05", "estimand"):
@@ -169,7 +217,8 @@ def _say_result(study: Study, table: pd.DataFrame, found: Sequence[Check], run: 
     console.print(shown)
     for check in found:
         console.print(f"{check.verdict:>4}  {check.name}: {check.meaning}", soft_wrap=True)
-    for path in (run.survey_distributions, run.survey_effects, run.checks, run.path / f"report.{form}"):
+    training = (run.training_distributions, run.training_effects) if halved else ()
+    for path in (run.survey_distributions, run.survey_effects, *training, run.checks, run.path / f"report.{form}"):
         print(path)
 
 

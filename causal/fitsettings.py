@@ -44,11 +44,12 @@ class LoraSettings(Strict):
 
 
 class HeldOut(Strict):
-    """What training never sees: questions, combinations of levels, countries."""
+    """What training never sees: questions, combinations of levels, countries, half of the respondents."""
 
     questions: tuple[str, ...] = ()
     personas: tuple[Annotated[dict[Text, Text], Field(min_length=1)], ...] = ()
     countries: Codes = ()
+    respondents: Literal["half"] | None = None
 
     @property
     def country_codes(self) -> tuple[str, ...]:

@@ -145,6 +145,8 @@ def needs_respondents(study: Study) -> str | None:
     """Return why counts are not enough for a study, or None if they are."""
     if adjusting := study.effects.adjusting:
         return f"effects.estimator {', '.join(adjusting)} adjusts for what each respondent is like"
+    if study.fit.held_out.respondents:
+        return "fit.held_out.respondents deals the respondents out"
     if study.survey.id:
         return "survey.id is looked at respondent by respondent"
     if study.survey.strata and not study.survey.psu:

@@ -39,12 +39,13 @@ class Population:
     countries : tuple of str
         Country codes, sorted.
     joint : ndarray, shape (countries, 2 ... (A times), 2, 2, ages)
-        Population probability of attributes, confounder, engagement and age; sums to 1 in each country.
+        Population probability of attributes, confounder, engagement and age; sums to 1 in each country. The axis of a
+        hidden trait that nobody has is of length 1.
     selection : ndarray, same shape
         Relative probability that such a person is in the sample; the weight is its inverse.
     predictor : ndarray, shape (countries, questions, 2 ... (A times), 2, 2, ages)
         Linear predictor: P(Y <= k) = logistic(threshold_k - predictor - cluster effect).
-    thresholds : ndarray, shape (questions, K - 1)
+    thresholds : ndarray, shape (countries or 1, questions, K - 1), or (questions, K - 1)
         Ascending; infinite beyond a question's own options.
     cluster_sd : float
         Standard deviation of the cluster (PSU) effects, drawn for each cluster and question.
@@ -63,6 +64,12 @@ class Population:
     cluster_sd: float = 0.0
     clusters: int = 40
     ages: np.ndarray = field(default_factory=lambda: AGES[:1])
+
+    @property
+    def cuts(self) -> np.ndarray:
+        """``thresholds`` of every country, shape (countries, questions, K - 1)."""
+        shape = self.thresholds.shape[-2:]
+        return np.broadcast_to(self.thresholds, (len(self.countries), *shape))
 
 
 def make_study(

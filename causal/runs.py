@@ -97,6 +97,16 @@ class Run:
         return self.path / "survey_effects.parquet"
 
     @property
+    def training_distributions(self) -> Path:
+        """``RUN/training_distributions.parquet``, of the half of the respondents that training learns from."""
+        return self.path / "training_distributions.parquet"
+
+    @property
+    def training_effects(self) -> Path:
+        """``RUN/training_effects.parquet``."""
+        return self.path / "training_effects.parquet"
+
+    @property
     def checks(self) -> Path:
         """``RUN/checks.json``."""
         return self.path / "checks.json"
@@ -167,3 +177,15 @@ class Run:
             raise InputError(f"{self.path} has no survey effects yet; {again} first")
         if recorded["study"] != study.fingerprint(*SURVEY_SECTIONS):
             raise InputError(f"the study changed since the survey effects in {self.path} were computed; {again} again")
+        asked = study.fit.held_out.respondents
+        if recorded.get("respondents") != asked:
+            whose = ("all respondents", "half of them") if asked else ("half of the respondents", "all of them")
+            raise InputError(
+                f"the survey effects in {self.path} are of {whose[0]}, and by fit.held_out.respondents they should be "
+                f"of {whose[1]}; {again} again, with the same key"
+            )
+        if asked and not self.training_effects.is_file():
+            raise InputError(
+                f"{self.training_effects} is missing, from which training learns (fit.held_out.respondents); {again} "
+                "again"
+            )

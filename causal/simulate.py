@@ -177,10 +177,11 @@ def _draw_country(population: Population, country: int, n: int, rng: np.random.G
     cell = rng.choice(chances.size, n, p=chances.ravel() / chances.sum())
     place = np.unravel_index(cell, shape)
     psu = rng.integers(0, population.clusters, n)
-    questions = len(population.thresholds)
+    cuts = population.cuts[country]
+    questions = len(cuts)
     home = rng.normal(0, 1, (population.clusters, questions)) * population.cluster_sd
     predictor = population.predictor[country].reshape(questions, -1)[:, cell].T + home[psu]
-    below = expit(population.thresholds - predictor[..., None])
+    below = expit(cuts - predictor[..., None])
     answers = 1 + (rng.random((n, questions, 1)) > below).sum(axis=-1)
     weight = 1 / population.selection[country][place]
     names = list(population.study.attributes)
@@ -212,12 +213,13 @@ def true_effects(population: Population) -> pd.DataFrame:
 def _answers(population: Population) -> np.ndarray:
     """Probabilities of the options, shape (countries, 2 ..., 2, 2, ages, questions, K), averaged over clusters."""
     predictor = np.moveaxis(population.predictor, 1, -1)[..., None]
+    cuts = np.expand_dims(population.cuts, tuple(range(1, predictor.ndim - 2)))
     if population.cluster_sd == 0:
-        below = expit(population.thresholds - predictor)
+        below = expit(cuts - predictor)
     else:
         shares = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
         below = sum(
-            share * expit(population.thresholds - predictor - population.cluster_sd * node)
+            share * expit(cuts - predictor - population.cluster_sd * node)
             for node, share in zip(_NODES, shares, strict=True)
         )
     edge = np.ones((*below.shape[:-1], 1))

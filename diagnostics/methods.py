@@ -35,6 +35,7 @@ def methods_paragraph(inputs: Inputs) -> str:
     sentences = [
         _what(inputs),
         _people(inputs),
+        _halves(inputs.study),
         _design(inputs.study),
         _effects(inputs),
         _support(inputs),
@@ -63,6 +64,16 @@ def _people(inputs: Inputs) -> str:
     where = joined(countries) if len(countries) <= 20 else f"{len(countries)} countries"
     many = f" ({len(countries)} countries)" if 1 < len(countries) <= 20 else ""
     return f"Respondents come from {where}{many}; n = {n} answers per question."
+
+
+def _halves(study: Study) -> str:
+    if not study.fit.held_out.respondents:
+        return ""
+    units = "primary sampling units" if study.survey.psu else "respondents"
+    return (
+        f"These are half of the respondents: {units} were dealt out at random into two halves, of which the other one "
+        "served for training alone."
+    )
 
 
 def answered(distributions: pd.DataFrame, study: Study) -> tuple[int, int]:

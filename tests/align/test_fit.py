@@ -36,7 +36,7 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     assert card.count("| held-out questions | ") == 2
     record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
     assert record["survey_effects"] in card
-    assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": []}
+    assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": [], "respondents": None}
     config = json.loads((ace / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.05)
     assert not list((ace / "adapter").glob("*.bin")), "safetensors only"
@@ -158,6 +158,60 @@ def test_held_out_parts_reach_card_log_and_report(run, argv):
         for name, row in zip(("held_out", "held_out_countries", "held_out_personas"), rows[first::2], strict=True):
             assert float(row[3]) == pytest.approx(splits[name]["effect_distance"], abs=6e-5)
             assert float(row[4]) == pytest.approx(splits[name]["S"], abs=0.06)
+
+
+def test_halved_respondents_are_trained_on_in_one_half_and_scored_in_the_other(folder, tmp_path, monkeypatch):
+    import align.training
+    from align.measure import main as measure
+    from causal.audit import audit_survey
+    from causal.runs import Run, file_hash
+    from causal.study import Study
+    from causal.survey import read_survey
+    from causal.tables import read_effects
+    from diagnostics.report import main as report
+
+    halves = ["--set", "fit.held_out.respondents=half"]
+    halved = Study.load(folder / "study.yaml", halves[1:])
+    run = Run.for_study(halved, tmp_path / "run")
+    audit_survey(read_survey(halved), run)
+    whole, learnt = [str(folder / "study.yaml"), "--out", str(run.path)], []
+    trained_on = align.training.train
+
+    def noted(model, items, *rest):
+        learnt.extend(items)
+        return trained_on(model, items, *rest)
+
+    monkeypatch.setattr(align.training, "train", noted)
+    assert main(whole) == 2, "the tables are of half of the respondents"
+    assert main([*whole, *halves]) == 0
+    half = read_effects(run.training_effects)
+    for item in learnt:
+        own = (half["country"] == item.target.country) & (half["question"] == item.target.question)
+        finest = half[own & half["supported"] & (half["granularity"] == 2)]
+        np.testing.assert_array_equal(item.target.p_treated, np.stack(finest["p_treated"]))
+    card = (run.model("ace") / "adapter" / "README.md").read_text()
+    assert "Held out: questions work; half of the respondents.\n" in card
+    assert f"SHA-256 `{file_hash(run.training_effects)}`" in card
+    assert "granularity, against the half of the respondents that training never saw:" in card
+    rows = [cells for line in card.splitlines() if len(cells := line.strip("| ").split(" | ")) == 5][2:]
+    assert [row[0] for row in rows[::2]] == [
+        "what it was trained on, as the other half of the respondents answered",
+        "held-out questions",
+    ]
+    assert measure([*whole, *halves, "--label", "base"]) == 0
+    assert report([str(run.path), "--quiet"]) == 0
+    labels = json.loads((run.path / "scores.json").read_text())["labels"]
+    for label, first in (("base", 0), ("ace", 1)):
+        for split, row in zip(("trained", "held_out"), rows[first::2], strict=True):
+            part = labels[label]["splits"][split]
+            assert float(row[3]) == pytest.approx(part["effect_distance"], abs=6e-5), "scored as the report scores"
+            assert float(row[4]) == pytest.approx(part["S"], abs=0.06)
+    page = (run.path / "report.html").read_text()
+    assert "Every figure is of half of the respondents" in page
+    assert "These are half of the respondents: respondents were dealt out" in page
+    assert "respondent halves" in page
+    record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
+    assert record["training_effects"] == file_hash(run.training_effects)
 
 
 def test_nothing_left_to_train_on_is_exit_2(argv, capsys):

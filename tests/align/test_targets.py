@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from align.targets import WEIGHT_BOUND, precision_weights, targets
+from align.targets import RESPONDENTS, WEIGHT_BOUND, precision_weights, run_targets, targets
 from causal.audit import audit_survey
 from causal.counts import count
 from causal.effects import survey_effects
@@ -203,3 +203,43 @@ def test_weights_follow_the_survey(study, run):
         assert target.weight.std() > 0
         own = effects[(effects["country"] == target.country) & (effects["question"] == target.question)]
         np.testing.assert_array_equal(target.weight, precision_weights(own))
+
+
+@pytest.fixture
+def halved_run(folder, tmp_path):
+    """The tiny study with halved respondents, and its run folder."""
+    halved = Study.load(folder / "study.yaml", ["fit.held_out.respondents=half", "effects.estimator=[cell, pooled]"])
+    made = Run.for_study(halved, tmp_path / "halved")
+    audit_survey(read_survey(halved), made)
+    return halved, made
+
+
+@pytest.mark.parametrize("goal", ["cell", "pooled"])
+def test_targets_are_of_one_half_and_what_is_scored_of_the_other(halved_run, goal):
+    study, run = halved_run
+    fit = study.fit.model_copy(update={"targets": goal, "weights": "precision"})
+    study = study.model_copy(update={"fit": fit})
+    found = run_targets(study, run)
+    learnt, shown = read_effects(run.training_effects), read_effects(run.survey_effects)
+    assert set(found) == {*PARTS, RESPONDENTS}
+    for part, table in ((TRAINED, learnt), (RESPONDENTS, shown), (QUESTIONS, shown)):
+        questions = ["work"] if part == QUESTIONS else ["trust", "taxes"]
+        assert [target.question for target in found[part]] == questions * 2
+        for target in found[part]:
+            own = (table["country"] == target.country) & (table["question"] == target.question)
+            rows = table[own & table["supported"] & (table["granularity"] == 2)]
+            cells, goals = rows[rows["estimator"] == "cell"], rows[rows["estimator"] == goal]
+            np.testing.assert_array_equal(target.p_treated, np.stack(cells["p_treated"]))
+            effect = np.stack(goals["p_treated"]) - np.stack(goals["p_reference"])
+            np.testing.assert_allclose(target.effect, effect)
+            np.testing.assert_array_equal(target.weight, precision_weights(cells))
+    for one, other in zip(found[TRAINED], found[RESPONDENTS], strict=True):
+        assert (one.p_treated != other.p_treated).any(axis=1).all(), "other people"
+
+
+def test_without_halves_the_survey_is_both_learnt_from_and_scored(study, run):
+    found = run_targets(study, run)
+    assert set(found) == set(PARTS)
+    expected = targets(study, read_effects(run.survey_effects))[TRAINED]
+    for one, other in zip(found[TRAINED], expected, strict=True):
+        np.testing.assert_array_equal(one.p_treated, other.p_treated)

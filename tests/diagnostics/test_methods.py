@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,18 @@ from causal.study import Study
 from diagnostics.estimators import adjusted_sentences
 from diagnostics.inputs import load_inputs
 from diagnostics.methods import answered, joined, methods_paragraph, question_table
+
+
+def test_halved_respondents_are_said_to_be_so(audited: Run) -> None:
+    inputs = load_inputs(str(audited.path))
+    assert "half of the respondents" not in methods_paragraph(inputs)
+    held_out = inputs.study.fit.held_out.model_copy(update={"respondents": "half"})
+    survey = inputs.study.survey.model_copy(update={"psu": "village"})
+    fit = inputs.study.fit.model_copy(update={"held_out": held_out})
+    halved = replace(inputs, study=inputs.study.model_copy(update={"fit": fit, "survey": survey}))
+    assert "These are half of the respondents: primary sampling units were dealt out at random" in (
+        methods_paragraph(halved)
+    )
 
 
 def test_facts_of_a_plain_run(audited: Run) -> None:
