@@ -41,6 +41,7 @@ def test_several_countries_have_a_panel_for_each_attribute(toy: SimpleNamespace)
                 "attribute": attribute,
                 "granularity": 1,
                 "supported": supported,
+                "estimand": "total" if attribute == "gender" else "not_identified",
                 "shift": shift,
                 "std_error": 0.0,
                 "q_value": q,

@@ -33,7 +33,7 @@ def test_facts_of_a_plain_run(audited: Run) -> None:
 
 def test_weights_design_graph_and_estimators_are_named(toy: SimpleNamespace, tmp_path: Path) -> None:
     survey = {"source": "x.csv", "country": {"constant": "USA"}, "weight": "w", "psu": "village"}
-    graph = {"edges": [["gender", "home"]], "latent": ["wealth"]}
+    graph = {"edges": [["gender", "home"], ["wealth", "home"]], "latent": ["wealth"]}
     estimator = {"granularity": "all", "estimator": ["cell", "pooled"], "confidence": 0.9}
     study = Study.from_dict(toy.raw(survey=survey, graph=graph, effects=estimator))
     data = toy.answers().assign(w=1.0, village=np.arange(1600) % 40)
