@@ -42,7 +42,7 @@ def test_weights_design_graph_and_estimators_are_named(toy: SimpleNamespace, tmp
         "take account of the survey weights (w) and primary sampling units (village)",
         "and, beside that, shrunken across contexts by empirical Bayes",
         "(90%)",
-        "with the arrows gender → home and the unmeasured wealth",
+        "with the arrows gender → home, wealth → home and the unmeasured wealth",
         # gender: 6 total, 12 direct; home: 12 total where gender is held, 6 associations
         "total effects (18), controlled direct effects (12) and associations that are not identified as effects (6)",
     ):
