@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from causal.adjustment import KNOTS, adjustment, measured
 from causal.check import NOTHING, Check, counted, listed, worst_rows
 from causal.comparability import hold_fixed
+from causal.graph import CausalGraph
 from causal.regressions import Regression, regression
 from causal.sensitivity import e_value, risk_ratio, robustness_value, times_as_strong
 from causal.survey import Survey
@@ -33,31 +34,62 @@ def regressions(survey: Survey) -> list[Regression]:
     ]
 
 
-def sensitivity_check(fitted: Sequence[Regression], questions: Sequence[str]) -> list[Check]:
+def sensitivity_check(fitted: Sequence[Regression], questions: Sequence[str], graph: CausalGraph) -> list[Check]:
     """Share of the effects told apart from 0 that a confounder as strong as a measured covariate explains away.
 
-    With the median robustness value and E-value; nothing where no regression could be fitted.
+    With the median robustness value and E-value; nothing where no regression could be fitted. Warns as well where the
+    graph identifies no effect of an attribute: what is explained away then is an association.
     """
-    rows = [row for one in fitted for row in _sensitivities(one, questions)]
+    rows = [row for one in fitted for row in _sensitivities(one, questions, graph)]
     if not rows:
         return []
-    told = [row for row in rows if row["robustness_alpha"] > 0]
+    effects = [row for row in rows if row["estimand"] != "not_identified"]
+    associations = [row for row in rows if row["estimand"] == "not_identified"]
+    told = _told(effects)
     weak = [row for row in told if row["times"] < 1]
     share = len(weak) / len(told) if told else 0.0
+    parts = [_sensitivity_meaning(effects, told, len(weak))] if effects else []
+    parts += [_association_meaning(associations)] if associations else []
     return [
         Check(
             "sensitivity",
             share,
             FRAGILE,
-            "pass" if share <= FRAGILE else "warn",
-            _sensitivity_meaning(rows, told, len(weak)),
-            "Ask what could be that strong and was not measured; add it as a covariate, or as a latent node of the "
-            "graph."
-            if share > FRAGILE
-            else NOTHING,
+            "warn" if share > FRAGILE or associations else "pass",
+            " ".join(parts),
+            _sensitivity_advice(share > FRAGILE, bool(associations)),
             worst_rows(rows, lambda row: row["robustness"]),
         )
     ]
+
+
+def _told(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["robustness_alpha"] > 0]
+
+
+def _sensitivity_advice(fragile: bool, associations: bool) -> str:
+    advice = ["First identify these effects (see check identification), then ask how robust they are."] * associations
+    if fragile:
+        advice.append(
+            "Ask what could be that strong and was not measured; add it as a covariate, or as a latent node of the "
+            "graph."
+        )
+    return " ".join(advice) or NOTHING
+
+
+def _association_meaning(rows: Sequence[dict[str, Any]]) -> str:
+    told, names = _told(rows), listed(list(dict.fromkeys(row["attribute"] for row in rows)))
+    start = (
+        f"Of {names} the graph identifies no effect, whatever that is measured is adjusted for: {len(told)} of "
+        f"{counted(len(rows), 'association')} can be told apart from 0"
+    )
+    if not told:
+        return start + "."
+    return (
+        f"{start}, with a median robustness value of {np.median([row['robustness'] for row in told]):.1%} and a median "
+        f"E-value of {np.median([row['e_value'] for row in told]):.2f}. These values are about associations: they do "
+        "not say that there is an effect."
+    )
 
 
 def _sensitivity_meaning(rows: Sequence[dict[str, Any]], told: Sequence[dict[str, Any]], weak: int) -> str:
@@ -97,8 +129,10 @@ def _beside(known: Sequence[dict[str, Any]], weak: int) -> str:
     )
 
 
-def _sensitivities(fit: Regression, questions: Sequence[str]) -> list[dict[str, Any]]:
-    return [_sensitivity(fit, q, questions[q]) for q in range(len(questions)) if not np.isnan(fit.estimate[q])]
+def _sensitivities(fit: Regression, questions: Sequence[str], graph: CausalGraph) -> list[dict[str, Any]]:
+    estimand = graph.estimand(fit.adjustment.attribute, fit.adjustment.names)
+    known = [q for q in range(len(questions)) if not np.isnan(fit.estimate[q])]
+    return [_sensitivity(fit, q, questions[q]) | {"estimand": estimand} for q in known]
 
 
 def _sensitivity(fit: Regression, q: int, question: str) -> dict[str, Any]:

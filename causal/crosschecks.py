@@ -77,6 +77,12 @@ def _graph_problems(raw: Any) -> Iterable[_Found]:
     for node in latent:
         if node in measured or node == ANSWER:
             yield where or ("graph", "latent"), f"{node!r} is in the data, so it is not latent; remove it here"
+        elif not any(node in edge for edge in edges):
+            yield (
+                where or ("graph", "latent"),
+                f"latent node {node!r} is declared but in no edge, so it causes nothing; draw the arrows from it to "
+                "what it causes, or remove it",
+            )
     if where or _mapping(raw, "graph").get("default_edges") is False:
         for attribute in attributes:
             if ANSWER not in _reached(attribute, edges):

@@ -35,7 +35,7 @@ def gate_checks(survey: AnySurvey, cells: pd.DataFrame, propensities: Propensiti
         implications_check(survey),
         overlap_check(survey, pairs),
         balance_check(survey, pairs),
-        *sensitivity_check(fitted, list(study.questions)),
+        *sensitivity_check(fitted, list(study.questions), study.causal_graph),
         *left_out_check(survey, fitted),
         *placebo_check(survey),
         *control_check(study, cells),

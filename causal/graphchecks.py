@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from causal.adjustment import adjustment
-from causal.check import NOTHING, Check, Verdict, counted, listed, worst_rows
+from causal.check import MOST_ROWS, NOTHING, Check, Verdict, counted, listed, worst_rows
 from causal.graph import ANSWER
 from causal.identification import Identification, adjustment_sets, identify, roles
 from causal.independence import Finding, findings
@@ -23,6 +24,9 @@ SENTENCES = 3
 """Contrasts that are spelled out; the others are in the details."""
 FOUND = 0.05
 """Level of q-values."""
+FEW_HELD = 2
+"""Attributes held at most in the contrasts that are looked through for one to read instead."""
+CONTROLLED = "controlled_direct"
 WEAK, STRONG = 0.05, 0.1
 """Strength of a violated independence from which it warns, and from which it fails."""
 
@@ -50,18 +54,23 @@ def identification_check(effects: pd.DataFrame, study: Study, lacking_overlap: S
         bare[lack.rows] = True
     unknown = (open_ & ~saved) | bare
     finest = (cells["granularity"] == cells["granularity"].max()).to_numpy()
-    found = [identify(study.causal_graph, name, held) for name, held in _contrasts(cells, study)]
-    lacking = [one for one in found if one.estimand == "not_identified"]
-    advice = _identification_advice(lacking, study, bool((unknown & ~bare).any()))
+    contrasts = _contrasts(cells, study)
+    found = [identify(study.causal_graph, name, held) for name, held in contrasts[:MOST_ROWS]]
+    by_graph = _identification_advice(found, study, bool((unknown & ~bare).any()))
+    meaning = _identification_meaning(found, len(contrasts) - len(found), study, bool((open_ & saved).any()))
     return Check(
         "identification",
         float(unknown.mean()),
         0.0,
         "fail" if (unknown & finest).any() else "warn" if (open_ | bare).any() else "pass",
-        " ".join([_identification_meaning(found, lacking, study, bool((open_ & saved).any())), *said(lacking_overlap)]),
-        f"{advice if lacking else ''} {without_overlap_advice(study)}".strip() if lacking_overlap else advice,
+        " ".join([meaning, *said(lacking_overlap)]),
+        _with_overlap_advice(by_graph, study) if lacking_overlap else by_graph,
         [_identified(study, one) for one in found],
     )
+
+
+def _with_overlap_advice(by_graph: str, study: Study) -> str:
+    return " ".join([*([] if by_graph == NOTHING else [by_graph]), without_overlap_advice(study)])
 
 
 def _identified_by_adjusting(effects: pd.DataFrame, toggles: int) -> np.ndarray:
@@ -73,15 +82,15 @@ def _identified_by_adjusting(effects: pd.DataFrame, toggles: int) -> np.ndarray:
     return found
 
 
-def _identification_meaning(
-    found: Sequence[Identification], lacking: Sequence[Identification], study: Study, saved: bool
-) -> str:
-    direct = [one for one in found if one.estimand == "controlled_direct"]
-    said = [one.sentence for one in sorted(lacking or direct, key=lambda one: -len(one.held))]
+def _identification_meaning(found: Sequence[Identification], left_out: int, study: Study, saved: bool) -> str:
+    lacking, direct = ([one for one in found if one.estimand == name] for name in ("not_identified", CONTROLLED))
+    said = [one.sentence for one in lacking or direct]
     parts = [] if lacking else ["Given the declared graph, every toggle is a total or a controlled direct effect."]
     parts += said[:SENTENCES]
     if len(said) > SENTENCES:
         parts.append(f"The details in checks.json have {counted(len(said) - SENTENCES, 'more contrast')}.")
+    if left_out:
+        parts.append(f"They leave out {counted(left_out, 'contrast')} that hold fewer things fixed.")
     if saved:
         parts.append(f"The rows of {listed(study.effects.adjusting)} close such paths by what they adjust for.")
     return " ".join([*parts, *_not_adjusted_for(study)])
@@ -108,28 +117,66 @@ def _not_adjusted_for(study: Study) -> Iterator[str]:
             ) + "that would open a path between causes whose common effect it is, and is not needed."
 
 
-def _identification_advice(lacking: Sequence[Identification], study: Study, unknown: bool) -> str:
+def _identification_advice(found: Sequence[Identification], study: Study, unknown: bool) -> str:
+    lacking, direct = (
+        dict.fromkeys(one.attribute for one in found if one.estimand == name) for name in ("not_identified", CONTROLLED)
+    )
     if not lacking:
-        return NOTHING
-    sets = {one.attribute: adjustment_sets(study.causal_graph, one.attribute).minimal for one in lacking}
-    by_covariate = any(set(names or ()) & set(study.covariates) for names in sets.values())
+        total = "; ".join(_readings(direct, study, "gives"))
+        return f"To report total effects: {total}." if total else NOTHING
+    sets = [adjustment_sets(study.causal_graph, name).minimal for name in lacking]
+    by_covariate = any(set(names or ()) & set(study.covariates) for names in sets)
+    read = "; ".join(_readings([*lacking, *(name for name in direct if name not in lacking)], study, "is"))
     if not unknown:
-        return "Read these cell rows as associations, and the adjusted rows as effects."
-    if all(names is None for names in sets.values()):
-        return "Read these rows as associations; check sensitivity says how strong what is unmeasured would have to be."
-    advice = "Read these rows as associations, or use personas that hold what would identify them"
+        return "Read these cell rows as associations, and the adjusted rows as effects." + (
+            f" Of cell rows: {read}." if read else ""
+        )
+    advice = "Read these rows as associations"
     if by_covariate and not study.effects.adjusting:
         advice += "; covariates are adjusted for with effects.estimator: [cell, aipw]"
+    if read:
+        return f"{advice}. Instead: {read}."
+    if all(names is None for names in sets):
+        return advice + "; check sensitivity says how strong what is unmeasured would have to be."
     return advice + "."
 
 
+def _readings(attributes: Iterable[str], study: Study, verb: str) -> Iterator[str]:
+    """Say for each attribute which granularity, with what held, identifies its effect; nothing where none does."""
+    for attribute in attributes:
+        held = _reading(attribute, study)
+        if held is None:
+            continue
+        size = len(held) + 1
+        fixed = f"with {listed(held)} held fixed" if held else "nothing else held"
+        add = "" if size in study.granularities else f"; add {size} to effects.granularity"
+        total = study.causal_graph.estimand(attribute, held) == "total"
+        measures = "its total effect" if total else "a controlled direct effect"
+        yield f"for {attribute} read granularity {size} ({fixed}{add}), which {verb} {measures}"
+
+
+def _reading(attribute: str, study: Study) -> tuple[str, ...] | None:
+    """Return the fewest other attributes to hold that leave the total effect, else a controlled direct one."""
+    graph, others = study.causal_graph, [name for name in study.attributes if name != attribute]
+    few = [held for size in range(FEW_HELD + 1) for held in combinations(others, size)]
+    for wanted in ("total", CONTROLLED):
+        for held in [*few, tuple(others)]:
+            if graph.estimand(attribute, held) == wanted:
+                return held
+    return None
+
+
 def _contrasts(cells: pd.DataFrame, study: Study) -> list[tuple[str, tuple[str, ...]]]:
-    """Return every attribute with what is held, as the table has them."""
+    """Return every attribute with what is held, as the table has them: the most held first, the unidentified first."""
     names = list(study.attributes)
-    held = cells[names].notna().assign(attribute=cells["attribute"]).drop_duplicates()
-    return [
-        (str(row["attribute"]), tuple(name for name in names if row[name])) for row in held.to_dict(orient="records")
+    held = cells[[*names, "attribute", "estimand"]].assign(**{name: cells[name].notna() for name in names})
+    found = [
+        (len(others := tuple(name for name in names if row[name])), row["estimand"], str(row["attribute"]), others)
+        for row in held.drop_duplicates().to_dict(orient="records")
     ]
+    most = max((size for size, *_ in found), default=0)
+    found.sort(key=lambda one: (one[0] < most, one[1] != "not_identified", -one[0]))
+    return [(attribute, others) for *_, attribute, others in found]
 
 
 def _identified(study: Study, one: Identification) -> dict[str, Any]:

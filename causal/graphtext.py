@@ -12,13 +12,14 @@ _ARROWS = {"->", "<-", "<->"}
 _UNDIRECTED = {"--", "@-@", "@->", "<-@"}
 _NO = {"no", "false", "0"}
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_COMMENT = re.compile(rf"({_QUOTED})|//[^\n]*|/\*.*?\*/|^\s*#[^\n]*", re.DOTALL | re.MULTILINE)
+_COMMENT = re.compile(rf"({_QUOTED})|//[^\n]*|/\*.*?\*/|(?:^|(?<=[\s;{{}}\],]))#[^\n]*", re.DOTALL)
 _TOKEN = re.compile(
     rf"""\s*(?:
     {_QUOTED}                     # a name in quotes
     |<->|->|<-@|<-|--|@-@|@->     # edges
     |[{{}}\[\];,=]
-    |(?:[^\s{{}}\[\];,="<>@-]|-(?![->]))+   # a bare name, which may hold hyphens
+    |:\s*(?:{_QUOTED}|\w+)        # a port of the node before it
+    |(?:[^\s{{}}\[\];,="<>@:-]|-(?![->]))+  # a bare name, which may hold hyphens
     )""",
     re.VERBOSE,
 )
@@ -100,12 +101,15 @@ def _group(tokens: list[str], built: _Builder) -> list[str]:
             word = tokens.pop(0) if tokens else ""
     if word == "{":
         return _braces(tokens, built)
-    if not word or word in _ARROWS | _UNDIRECTED | set("}[],=;"):
+    if not word or word[0] == ":" or word in _ARROWS | _UNDIRECTED | set("}[],=;"):
         raise ValueError(f"not readable as a graph: a node was expected where {word or 'the end'!r} stands")
     if tokens[:1] == ["="]:  # a setting of the drawing, such as bb="0,0,1,1"
         del tokens[:2]
         return []
-    name, flags = _unquoted(word), _flags(tokens)
+    name = _unquoted(word)
+    while tokens[:1] and tokens[0].startswith(":"):  # a port: where on the node's outline an arrow is drawn
+        tokens.pop(0)
+    flags = _flags(tokens)
     if name in ("node", "edge", "graph"):
         return []
     hidden = any(flags.get(word, "no") not in _NO for word in ("latent", "unobserved"))

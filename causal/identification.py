@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Role = Literal["confounder", "mediator", "collider", "descendant", "instrument", "neutral"]
-MOST_PATHS = 20_000
-"""Paths that are looked at between two nodes; a graph with more is too dense to be talked about path by path."""
+SHOWN_PATHS = 3
+"""Open paths that are spelled out, the shortest."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _identify(graph: CausalGraph, attribute: str, held: tuple[str, ...]) -> Iden
     mediators = tuple(node for node in held if node in caused)
     paths = _open_paths(graph, attribute, held) if estimand == "not_identified" else []
     colliders = tuple(dict.fromkeys(node for path in paths for node in _opened(graph, path, held)))
-    shown = tuple(spelled(graph, path) for path in paths[:3])
+    shown = tuple(spelled(graph, path) for path in paths[:SHOWN_PATHS])
     words = _sentence(graph, attribute, held, estimand, shown, mediators, colliders)
     return Identification(attribute, held, estimand, shown, mediators, colliders, words)
 
@@ -129,6 +129,7 @@ def roles(graph: CausalGraph, attribute: str) -> Mapping[str, tuple[Role, ...]]:
     return MappingProxyType(found)
 
 
+@cache
 def adjustment_sets(graph: CausalGraph, attribute: str) -> AdjustmentSets:
     """Return a minimal and the canonical set that identify the total effect.
 
@@ -180,7 +181,7 @@ def spelled(graph: CausalGraph, path: Iterable[str]) -> str:
 
 
 def _open_paths(graph: CausalGraph, attribute: str, held: Iterable[str]) -> list[list[str]]:
-    """Return the paths, shortest first, that tie the answer to the attribute otherwise than by its effect.
+    """Return some of the shortest paths that tie the answer to the attribute otherwise than by its effect.
 
     One that begins at a held effect of the attribute is reached from it along the arrows, and opened by holding that.
     """
@@ -188,14 +189,15 @@ def _open_paths(graph: CausalGraph, attribute: str, held: Iterable[str]) -> list
 
     dag = digraph(graph)
     caused = set(held) & nx.descendants(dag, attribute)
-    fixed = set(held) - caused
     cut = _cut(dag, [attribute, *caused])
-    found = [
-        _reached_from(dag, attribute, path)
-        for start in (attribute, *sorted(caused))
-        for path in _paths(cut, start)
-        if not set(path[1:]) & (caused | {attribute}) and _is_open(cut, path, fixed)
-    ]
+    found: list[list[str]] = []
+    for length in range(2, len(graph.nodes) + 1):
+        for start in (attribute, *sorted(caused)):
+            avoid = frozenset(caused | {attribute}) - {start}
+            paths = _paths(cut, start, length, frozenset(held) - caused, avoid)
+            found += [_reached_from(dag, attribute, path) for path in islice(paths, SHOWN_PATHS)]
+        if len(found) >= SHOWN_PATHS:
+            break
     return sorted(found, key=len)
 
 
@@ -214,24 +216,33 @@ def _cut(dag: nx.DiGraph, nodes: Iterable[str]) -> nx.DiGraph:
     return cut
 
 
-def _paths(dag: nx.DiGraph, start: str) -> Iterator[list[str]]:
-    """Yield the paths from a node to the answer, whichever way their arrows point."""
+def _paths(
+    cut: nx.DiGraph, start: str, length: int, fixed: frozenset[str], avoid: frozenset[str]
+) -> Iterator[list[str]]:
+    """Yield the open paths of so many nodes from a node to the answer, whichever way their arrows point.
+
+    A path is open if no chain or fork on it is held, and every collider or its effect is.
+    """
     import networkx as nx
 
-    yield from islice(nx.all_simple_paths(dag.to_undirected(), start, ANSWER), MOST_PATHS)
+    opened = fixed.union(*(nx.ancestors(cut, node) for node in fixed))
+    near = {node: [*cut.predecessors(node), *cut.successors(node)] for node in cut}
 
+    def passes(before: str, node: str, after: str) -> bool:
+        meets = cut.has_edge(before, node) and cut.has_edge(after, node)
+        return node in opened if meets else node not in fixed
 
-def _is_open(dag: nx.DiGraph, path: list[str], fixed: set[str]) -> bool:
-    """Whether a path is open given what is held: no chain or fork on it is, and every collider or its effect is."""
-    import networkx as nx
+    def walk(path: list[str]) -> Iterator[list[str]]:
+        for node in near[path[-1]]:
+            if node in path or node in avoid or (len(path) > 1 and not passes(path[-2], path[-1], node)):
+                continue
+            if node == ANSWER:
+                if len(path) + 1 == length:
+                    yield [*path, node]
+            elif len(path) + 1 < length:
+                yield from walk([*path, node])
 
-    for before, node, after in zip(path, path[1:], path[2:], strict=False):
-        if dag.has_edge(before, node) and dag.has_edge(after, node):
-            if not ({node} | nx.descendants(dag, node)) & fixed:
-                return False
-        elif node in fixed:
-            return False
-    return True
+    return walk([start])
 
 
 def _opened(graph: CausalGraph, path: list[str], held: Iterable[str]) -> Iterator[str]:
@@ -246,12 +257,27 @@ def _opened(graph: CausalGraph, path: list[str], held: Iterable[str]) -> Iterato
 
 def _colliders(dag: nx.DiGraph, attribute: str) -> set[str]:
     """Return the nodes where two arrows meet on a path between the attribute and the answer."""
-    return {
-        node
-        for path in _paths(dag, attribute)
-        for before, node, after in zip(path, path[1:], path[2:], strict=False)
-        if dag.has_edge(before, node) and dag.has_edge(after, node)
-    }
+    return {node for node in dag if node not in (attribute, ANSWER) and _meets(dag, node, attribute)}
+
+
+def _meets(dag: nx.DiGraph, node: str, attribute: str) -> bool:
+    """Whether two paths lead from a node's causes to the attribute and to the answer that share no node (max-flow)."""
+    import networkx as nx
+
+    flow: nx.DiGraph = nx.DiGraph()
+    for other in dag:
+        flow.add_edge((other, "in"), (other, "out"), capacity=1)
+    for tail, head in dag.edges:
+        if node in (tail, head):
+            continue
+        flow.add_edge((tail, "out"), (head, "in"), capacity=1)
+        flow.add_edge((head, "out"), (tail, "in"), capacity=1)
+    for cause in dag.predecessors(node):
+        flow.add_edge("from", (cause, "in"), capacity=1)
+    for end in (attribute, ANSWER):
+        flow.remove_edges_from(list(flow.out_edges((end, "out"))))
+        flow.add_edge((end, "out"), "to", capacity=1)
+    return "from" in flow and nx.maximum_flow_value(flow, "from", "to") == 2
 
 
 def _sentence(

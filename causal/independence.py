@@ -17,6 +17,8 @@ from causal.survey import Survey
 
 RANK = 1e-9
 """Share of the largest eigenvalue below which a direction is taken not to vary."""
+SLACK = 1e-3
+"""Share of a respondent's variance that least squares leaves at least."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ def findings(survey: Survey) -> list[Finding]:
     Both sides are reduced to what the given ones do not predict, by weighted least squares on every combination of the
     given levels and splines of the given numbers; what is left must be uncorrelated. With levels alone this is the
     generalised Cochran-Mantel-Haenszel test (Landis, Heyman & Koch 1978), otherwise the generalised covariance measure
-    (Shah & Peters 2020, Annals of Statistics 48, 1514), here with the design's variance, country by country. It
-    cannot see associations that cancel over the levels held fixed within a country.
+    (Shah & Peters 2020, Annals of Statistics 48, 1514), here with the design's variance and Rao and Scott's
+    second-order reference (Thomas & Rao 1987, JASA 82, 630), country by country. It cannot see associations that
+    cancel over the levels held fixed within a country.
 
     Returns
     -------
@@ -114,21 +117,51 @@ def _one_country(survey: Survey, claim: Independence, question: int | None, peop
     product = (one[:, :, None] * other[:, None, :]).reshape(len(people), -1)
     mean = weight @ product
     domains = Domains.of(np.zeros(len(people), dtype=np.int64), 1, people, survey.country, survey.design)
-    covariance = domains.covariance((weight[:, None] * (product - mean)).T[:, :, None])[0, 0]
-    statistic, rank = _wald(mean, covariance)
-    spare = domains.df_limit - rank + 1
-    if rank == 0 or spare < 1:
+    # what least squares leaves of a respondent varies less than the respondent does, by 1 - leverage
+    spread = weight[:, None] * (product - mean) / np.sqrt(np.maximum(1 - _leverage(given, weight), SLACK))[:, None]
+    covariance = domains.covariance(spread.T[:, :, None])[0, 0]
+    df = domains.df_limit if survey.design is not None else _worth(np.square(weight)) - 1
+    within = [(side * weight[:, None]).T @ side for side in (one, other)]
+    tail, rank = _rao_scott(mean, covariance, np.kron(*within), float(np.square(weight).sum()), df)
+    if rank == 0:
         return None
-    tail = f.sf(statistic * spare / (domains.df_limit * rank), rank, spare)
     size = min(one.shape[1], other.shape[1])
     chance = rank * float(np.square(weight).sum()) / size
     return _Country(float(chi2.isf(max(tail, 1e-300), rank)), rank, _squared(one, other, weight) - chance, len(people))
 
 
-def _wald(mean: np.ndarray, covariance: np.ndarray) -> tuple[float, int]:
-    values, vectors = np.linalg.eigh(covariance)
+def _rao_scott(
+    mean: np.ndarray, covariance: np.ndarray, simple: np.ndarray, per_person: float, df: float
+) -> tuple[float, int]:
+    """Return the tail and rank of Rao and Scott's second-order test that means are 0.
+
+    The statistic is measured by what independent people would give, ``simple * per_person``, and referred to F by the
+    trace and the square of the true covariance in that measure. No covariance is taken to be smaller than that of so
+    many people on the whole: where a combination of levels is rare, the estimate may come from empty cells.
+    """
+    values, vectors = np.linalg.eigh(simple)
     kept = values > RANK * max(values[-1], 1e-300)
-    return float((((vectors.T @ mean)[kept]) ** 2 / values[kept]).sum()), int(kept.sum())
+    if not kept.any() or df <= 0:
+        return 1.0, 0
+    scaled = vectors[:, kept] / np.sqrt(values[kept])
+    effect = scaled.T @ covariance @ scaled
+    trace, rank = float(np.trace(effect)), int(kept.sum())
+    if trace <= 0:
+        return 1.0, 0
+    terms = trace**2 / float(np.square(effect).sum())
+    statistic = float(np.square(scaled.T @ mean).sum()) / max(trace, rank * per_person)
+    return float(f.sf(statistic, terms, terms * df)), rank
+
+
+def _leverage(given: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the diagonal of the weighted least squares projection on the given columns."""
+    vectors, values, _ = np.linalg.svd(given * np.sqrt(weight)[:, None], full_matrices=False)
+    return np.square(vectors[:, values > RANK * values[0]]).sum(axis=1)
+
+
+def _worth(values: np.ndarray) -> float:
+    """Return how many equal terms a sum of positive terms is worth (Kish)."""
+    return float(values.sum() ** 2 / np.square(values).sum())
 
 
 def _squared(one: np.ndarray, other: np.ndarray, weight: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from diagnostics.classify import CLASSES
+from diagnostics.marks import DAGGER, NOT_IDENTIFIED
 
 # Okabe-Ito, which colour-blind readers can tell apart
 CLASS_COLORS = {"aligned": "#009E73", "erased": "#56B4E9", "stereotyped": "#E69F00", "flipped": "#D55E00"}
@@ -100,7 +101,8 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     ax : Axes
         Where to draw.
     rows : DataFrame
-        ``name`` (a few short lines of text), ``shift``, ``conf_low``, ``conf_high``.
+        ``name`` (a few short lines of text), ``shift``, ``conf_low``, ``conf_high``, ``estimand`` (hollow where it is
+        ``not_identified``).
     models : mapping of str to sequence of float
         Each label's shifts in the order of ``rows``; empty for a survey on its own.
     """
@@ -108,7 +110,11 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     shift = rows["shift"].to_numpy(dtype=float)
     ax.axvline(0, color=_GRAY, linewidth=0.8, zorder=0)
     ax.hlines(y, rows["conf_low"], rows["conf_high"], color="#222222", linewidth=1.6, zorder=1)
-    ax.scatter(shift, y, s=34, color="#222222", zorder=2, label="survey, with its interval")
+    hollow = (rows["estimand"] == NOT_IDENTIFIED).to_numpy(dtype=bool)
+    for part, face, label in ((~hollow, "#222222", ""), (hollow, "white", f" {DAGGER} (association only)")):
+        if part.any():
+            words = f"survey, with its interval{label}"
+            ax.scatter(shift[part], y[part], s=34, c=face, edgecolors="#222222", linewidths=1.2, zorder=2, label=words)
     steps = np.linspace(0.16, -0.16, len(models)) if len(models) > 1 else np.zeros(1)
     for i, (label, values) in enumerate(models.items()):
         color, marker = LABEL_COLORS[i % len(LABEL_COLORS)], LABEL_MARKERS[i % len(LABEL_MARKERS)]

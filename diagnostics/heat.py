@@ -8,6 +8,7 @@ import pandas as pd
 
 from diagnostics.averages import coarsest, sizes
 from diagnostics.inputs import Inputs
+from diagnostics.marks import mark
 from diagnostics.page import Table
 from diagnostics.verdict import percent
 
@@ -41,6 +42,8 @@ def panels(inputs: Inputs) -> list[Panel]:
     None where no toggle has support, and none for one topic in one country.
     """
     rows = _toggles(inputs)
+    marks = {name: f"{name}{mark(own)}" for name, own in rows.groupby("attribute", sort=False)}
+    rows = rows.assign(attribute=rows["attribute"].map(marks))
     if rows.empty or (len(rows["topic"].unique()) * len(inputs.effects["country"].unique()) == 1):
         return []
     topics = list(rows["topic"].value_counts(sort=True).index[:MOST_TOPICS])

@@ -17,6 +17,7 @@ from diagnostics.classify import CLASSES, UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, Q, in_split, splits_shown, supported_toggles
 from diagnostics.estimators import beside
 from diagnostics.inputs import Inputs, toggle_key
+from diagnostics.marks import DAGGER, LEGEND, NOT_IDENTIFIED, mark
 from diagnostics.verdict import distance, percent, score, signed
 
 LARGEST = 15
@@ -234,7 +235,8 @@ def _forest_name(row: pd.Series, inputs: Inputs) -> str:
     country = f"{inputs.study.country_name(row['country'])}: " if len(inputs.effects["country"].unique()) > 1 else ""
     held = held_fixed(row, inputs.study)
     out = " [held out]" if row["split"] in HELD_OUT else ""
-    lines = [f"{country}{row['question']}{out}", f"{row['attribute']}: {row['reference']} → {row['treated']}"]
+    dagger = f" {DAGGER}" if row["estimand"] == NOT_IDENTIFIED else ""
+    lines = [f"{country}{row['question']}{out}{dagger}", f"{row['attribute']}: {row['reference']} → {row['treated']}"]
     lines += [] if held == "nothing" else textwrap.wrap(f"| {held}", FOREST_WIDTH)
     return "\n".join(lines)
 
@@ -263,7 +265,8 @@ def effects_table(inputs: Inputs, rows: pd.DataFrame) -> Table:
             (
                 f"{text} ({row['question']})",
                 f"{row['attribute']}: {row['reference']} → {row['treated']}"
-                + ("" if row["held"] == "nothing" else f" | {row['held']}"),
+                + ("" if row["held"] == "nothing" else f" | {row['held']}")
+                + (f" {DAGGER}" if row["estimand"] == NOT_IDENTIFIED else ""),
                 towards,
                 f"{row['n_reference']} / {row['n_treated']}",
                 signed(row["shift"]),
@@ -285,6 +288,7 @@ def effects_table(inputs: Inputs, rows: pd.DataFrame) -> Table:
         "The largest survey effects: for each question and attribute the strongest toggle with q < .05. They were "
         "picked for being large, so their true sizes are probably smaller. All are in survey_effects.parquet."
     )
+    caption += f" {LEGEND}" if mark(rows) else ""
     return Table(caption, (*head, *shifts), tuple(lines), 3)
 
 

@@ -15,6 +15,7 @@ from diagnostics.heat import topic_table
 from diagnostics.identified import estimand_table, role_table
 from diagnostics.inputs import Inputs
 from diagnostics.markdown import markdown
+from diagnostics.marks import LEGEND, failures, mark
 from diagnostics.methods import methods_paragraph, question_table
 from diagnostics.page import (
     Table,
@@ -76,6 +77,8 @@ def _filled(
         questions=question_table(inputs),
         largest=effects_table(inputs, largest) if len(largest) else None,
         checks=inputs.checks,
+        failures=failures(inputs.checks),
+        legend=LEGEND if len(largest) and mark(largest) else "",
         method=method(inputs),
         paragraph=methods_paragraph(inputs),
         numbers=numbers,

@@ -12,6 +12,7 @@ from diagnostics.drawing import Drawing, drawn
 from diagnostics.figures import pale_frame
 from diagnostics.heat import panels
 from diagnostics.inputs import Inputs
+from diagnostics.marks import LEGEND, mark
 
 NAME_WIDTH, NAME_LINES = 52, 3
 """Characters of a line of a question's name in a figure, and its lines; the page has a table of the whole wording."""
@@ -35,6 +36,7 @@ def _draw_attribute(inputs: Inputs, attribute: str, number: int) -> Drawing:
     furthest = rows["shift"].abs().groupby(rows["question"]).max().nlargest(MOST_QUESTIONS)
     shown = rows[rows["question"].isin(furthest.index)]
     names = {name: _named(name, one.text) for name, one in inputs.study.questions.items()}
+    titled = f"{attribute}{mark(coarsest(inputs, attribute))}"
     contrasts = len(rows[["reference", "treated"]].drop_duplicates())
     lines = max(1 + names[name].count("\n") for name in furthest.index)
     height = max(0.12 + 0.13 * lines, 0.13 * contrasts)
@@ -42,7 +44,7 @@ def _draw_attribute(inputs: Inputs, attribute: str, number: int) -> Drawing:
         f"attribute_{number}",
         f"Effects of {attribute} on each question, with intervals",
         (8.4, 1.1 + (0.2 * (contrasts // 2 + 1) if contrasts > 1 else 0.0) + height * len(furthest)),
-        lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names, attribute)),
+        lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names, titled)),
         _attribute_caption(inputs, attribute, len(furthest), rows["question"].nunique()),
     )
 
@@ -65,6 +67,7 @@ def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: in
             *([] if held.startswith("nothing") else ["Contexts are averaged in proportion to their respondents."]),
             "A dot is filled where the shift differs from 0 with q < .05 (false discoveries among the questions of "
             "this figure), else hollow.",
+            *([LEGEND] if mark(coarsest(inputs, attribute)) else []),
             *([f"Of {questions} questions, the {shown} furthest from 0 are drawn."] if shown < questions else []),
         ]
     )
@@ -102,6 +105,8 @@ def draw_topics(inputs: Inputs) -> list[Drawing]:
         "what noise alone would leave, a blank is no support, and bold is where at least one toggle has q < .05. Signs "
         "are left out, because questions point in different directions."
     )
+    if any(mark(coarsest(inputs, name)) for name in inputs.study.attributes):
+        caption += f" {LEGEND}"
     size = (min(8.4, 3.2 + 0.62 * columns + 0.5 * (columns < 6) * columns), 0.6 + len(found) * (0.5 + 0.27 * topics))
     return [drawn("topics", f"Heat map of effect sizes by {across}", size, fill, caption)]
 

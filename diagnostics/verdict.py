@@ -13,6 +13,7 @@ from diagnostics.classify import UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
 from diagnostics.estimators import adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
+from diagnostics.marks import failed_sentence, identified_of, standing_out
 
 FAULTS = {
     "erased": "moving too little, or not at all (erased)",
@@ -83,7 +84,8 @@ def _survey_headline(inputs: Inputs) -> str:
     rows = supported_toggles(inputs)
     if rows.empty:
         return "No toggle has enough respondents, so this survey supports no effect at this granularity."
-    return f"{(rows['q_value'] < Q).sum()} of {len(rows)} effects in this survey stand out from sampling noise."
+    failed = failed_sentence(inputs.checks)
+    return f"{standing_out(rows)}.{' ' + failed if failed else ''}"
 
 
 def _survey(inputs: Inputs) -> Paragraph:
@@ -97,9 +99,10 @@ def _survey(inputs: Inputs) -> Paragraph:
         "The survey",
         (
             f"{len(rows)} of {len(inputs.effects)} toggles have enough respondents on both sides (at least "
-            f"{inputs.study.effects.support}); {clear.sum()} of these show an effect that stands out from sampling "
-            "noise when 5% false discoveries are allowed (q < .05).",
-            f"Share of toggles with such an effect: {named}.",
+            f"{inputs.study.effects.support}); {clear.sum()} of these show a difference that stands out from "
+            "sampling noise when 5% false discoveries are allowed (q < .05). "
+            f"{identified_of(rows)}",
+            f"Share of toggles with such a difference: {named}.",
             *adjusted_sentences(inputs),
         ),
     )

@@ -11,10 +11,13 @@ import pytest
 
 from causal.adjustment import Adjustment
 from causal.confounding import left_out_check, sensitivity_check
+from causal.graph import CausalGraph
 from causal.regressions import Regression
 from causal.sensitivity import robustness_value, times_as_strong
 from causal.study import Study
 from causal.survey import Survey, read_survey
+
+GRAPH = CausalGraph.from_edges(["sex", "age"], [("age", "sex")], [])
 
 
 def fit(**changes: Any) -> Regression:
@@ -35,7 +38,7 @@ def fit(**changes: Any) -> Regression:
 
 
 def test_rows_by_hand_and_the_most_fragile_is_named() -> None:
-    (found,) = sensitivity_check([fit()], ["q1", "q2"])
+    (found,) = sensitivity_check([fit()], ["q1", "q2"], GRAPH)
     rows = {row["question"]: row for row in found.details}
     f = np.sqrt(0.03 / 0.97)
     assert rows["q1"]["robustness"] == pytest.approx((np.sqrt(f**4 + 4 * f**2) - f**2) / 2, rel=1e-4)
@@ -53,7 +56,7 @@ def test_rows_by_hand_and_the_most_fragile_is_named() -> None:
 
 def test_what_a_measured_covariate_could_explain_away_warns() -> None:
     strong = fit(with_attribute=np.array([0.3]), with_answer=np.array([[0.3, 0.01]]))
-    (found,) = sensitivity_check([strong], ["q1", "q2"])
+    (found,) = sensitivity_check([strong], ["q1", "q2"], GRAPH)
     assert (found.verdict, found.statistic) == ("warn", 0.5)
     assert "1 effect would be explained away by a confounder no stronger than the strongest thing" in found.meaning
     assert "was not measured" in found.advice
@@ -69,11 +72,23 @@ def test_what_a_measured_covariate_could_explain_away_warns() -> None:
     ],
 )
 def test_nothing_to_say_is_said_in_words(changes: dict[str, Any], words: str) -> None:
-    (found,) = sensitivity_check([fit(**changes)], ["q1", "q2"])
+    (found,) = sensitivity_check([fit(**changes)], ["q1", "q2"], GRAPH)
     assert words in found.meaning
     assert found.verdict == "pass"
     assert "inf" not in found.meaning
     assert "nan" not in found.meaning
+
+
+def test_values_of_what_is_not_identified_are_said_to_be_about_associations() -> None:
+    hidden = CausalGraph.from_edges(["sex", "age"], [("u", "sex"), ("u", "answer")], ["u"])
+    (found,) = sensitivity_check([fit()], ["q1", "q2"], hidden)
+    assert found.verdict == "warn"
+    assert found.meaning.startswith("Of sex the graph identifies no effect")
+    assert "2 of 2 associations" in found.meaning
+    assert "about associations: they do not say that there is an effect" in found.meaning
+    assert "effects (one" not in found.meaning
+    assert found.advice.startswith("First identify")
+    assert {row["estimand"] for row in found.details} == {"not_identified"}
 
 
 def test_without_a_single_regression_there_is_no_check(one_question: Callable[..., Study]) -> None:
@@ -81,7 +96,7 @@ def test_without_a_single_regression_there_is_no_check(one_question: Callable[..
     nothing = {"estimate": unknown, "partial_r2": unknown, "dof": unknown, "left_out": unknown[None]}
     none = fit(adjustment=Adjustment("a", (), ("age",)), **nothing)
     survey = survey_of(one_question, [])
-    assert sensitivity_check([none], ["q1", "q2"]) == left_out_check(survey, [none]) == []
+    assert sensitivity_check([none], ["q1", "q2"], GRAPH) == left_out_check(survey, [none]) == []
 
 
 EDGES = {"needed": [["age", "a"]], "not needed": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from causal.adjusted import adjusted_rows
+from causal.check import MOST_ROWS
 from causal.counts import count
 from causal.effects import survey_effects
 from causal.graphchecks import identification_check, implications_check
@@ -76,7 +78,46 @@ def test_the_advice_offers_nothing_that_cannot_be_had(one_question: Callable[...
     study = one_question(("a", "b"), graph=hidden)
     assert "check sensitivity says how strong" in identification_check(effects(study, data), study).advice
     study = one_question(("a", "b"), graph={"edges": [["a", "b"]]}, effects={"granularity": [1]})
-    assert "personas that hold what would identify" in identification_check(effects(study, data), study).advice
+    assert identification_check(effects(study, data), study).advice == (
+        "Read these rows as associations. Instead: for b read granularity 2 (with a held fixed; add 2 to "
+        "effects.granularity), which is its total effect."
+    )
+
+
+def test_a_held_collider_or_mediator_names_the_granularity_to_read(
+    one_question: Callable[..., Study], data: pd.DataFrame
+) -> None:
+    edges = [["a", "b"], ["u", "b"], ["u", "answer"]]  # b is a's effect, and a collider of a and u
+    asked = {"graph": {"edges": edges, "latent": ["u"]}, "effects": {"granularity": "all"}}
+    study = one_question(("a", "b"), **asked)
+    found = identification_check(effects(study, data), study)
+    assert found.advice == (
+        "Read these rows as associations. Instead: for a read granularity 1 (nothing else held), which is its total "
+        "effect."
+    )
+    mediated = one_question(("a", "b"), graph={"edges": [["a", "b"]]}, effects={"granularity": [2]})
+    found = identification_check(effects(mediated, data), mediated)
+    assert found.verdict == "pass"
+    assert found.advice == (
+        "To report total effects: for a read granularity 1 (nothing else held; add 1 to effects.granularity), which "
+        "gives its total effect."
+    )
+
+
+def test_many_contrasts_are_capped_and_quick(one_question: Callable[..., Study]) -> None:
+    names = [f"a{i}" for i in range(8)]
+    rng = np.random.default_rng(3)
+    many = pd.DataFrame({name: rng.integers(0, 2, 400) for name in names} | {"q": rng.integers(1, 4, 400)})
+    edges = [[one, other] for i, one in enumerate(names) for other in names[i + 1 :]] + [["u", "a3"], ["u", "answer"]]
+    asked = {"graph": {"edges": edges, "latent": ["u"]}, "effects": {"granularity": "all"}}
+    study = one_question(tuple(names), **asked)
+    table = effects(study, many)
+    start = time.perf_counter()
+    found = identification_check(table, study)
+    assert time.perf_counter() - start < 20  # about 3 s
+    assert len(found.details) == MOST_ROWS
+    assert "leave out 624 contrasts" in found.meaning  # 8 attributes times 2**7 sets, less 400
+    assert {row["attribute"] for row in found.details if len(row["held"]) == 7} == set(names)
 
 
 def test_what_is_not_adjusted_for_is_said_with_its_reason(

@@ -76,6 +76,7 @@ def test_dot() -> None:
         ("dag { a -> b }", "no node 'answer'"),
         ("dag { a [outcome] b [outcome] a -> b }", "one node can be the outcome"),
         ("dag { y [outcome] y -> answer }", "keep one of them"),
+        ("digraph { :e -> answer }", "a node was expected where ':e' stands"),
         ("dag { a -> -> answer }", "a node was expected where '->' stands"),
     ],
 )
@@ -83,6 +84,27 @@ def test_what_is_no_dag_is_said(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=r"graph|outcome|direction") as error:
         parse_graph(text)
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "edges"),
+    [
+        ('digraph { gender:e -> answer:w; age:"a b":n -> gender }', {("gender", "answer"), ("age", "gender")}),
+        (
+            "digraph { gender -> answer # age -> gender\n age -> answer; #done\n}",
+            {("gender", "answer"), ("age", "answer")},
+        ),
+        ('digraph { "a # b:c" -> answer }', {("a # b:c", "answer")}),
+        (
+            "digraph { a -> b -> {c d} -> answer }",
+            {("a", "b"), *((x, y) for z in "cd" for x, y in [("b", z), (z, "answer")])},
+        ),
+        ("digraph { a -> subgraph s { b; c } b -> answer }", {("a", "b"), ("a", "c"), ("b", "answer")}),
+        ('dag { u [unobserved, pos="-1,0.5"] u -> {a answer} answer [pos="1,2"] }', {("u", "a"), ("u", "answer")}),
+    ],
+)
+def test_ports_comments_chains_groups_and_positions(text: str, edges: set[tuple[str, str]]) -> None:
+    assert set(parse_graph(text).edges) == edges
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters='"\\', exclude_categories=("Cc", "Cs")), min_size=1)
@@ -97,7 +119,30 @@ def test_quoted_names_come_back_as_they_were(pairs: list[tuple[str, str]]) -> No
     assert set(found.nodes) == {"answer", *(name for pair in pairs for name in pair)}
 
 
-@given(st.text(alphabet='ab"{}[]-><=;,\\ \n/*#', max_size=40))
+def _written(edges: list[tuple[str, str]], latent: set[str], style: str, port: str) -> str:
+    """Write a graph as text, each edge with a comment that holds another edge."""
+    names = {name: f'"{name}"' for edge in edges for name in edge}
+    mark = {"dag": "latent", "digraph": "observed=no"}[style]
+    lines = [f"{names[name]} [{mark}];  # {names[name]} -> x" for name in sorted(latent)]
+    lines += [f"{names[tail]}{port} -> {names[head]}{port} // <- y" for tail, head in edges]
+    return f"{style} {{ answer\n" + "\n".join(lines) + "\n}"
+
+
+@given(
+    st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=6, unique=True),
+    st.sampled_from(["dag", "digraph"]),
+    st.sampled_from(["", ":e", ': "a b":sw']),
+    st.data(),
+)
+def test_a_graph_comes_back_from_its_text(
+    edges: list[tuple[str, str]], style: str, port: str, data: st.DataObject
+) -> None:
+    latent = data.draw(st.sets(st.sampled_from([tail for tail, _ in edges])))
+    found = parse_graph(_written(edges, latent, style, port))
+    assert (set(found.edges), set(found.latent)) == (set(edges), latent)
+
+
+@given(st.text(alphabet='ab:"{}[]-><=;,\\ \n/*#', max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert "answer" in parse_graph("dag {" + text + "}").nodes
@@ -145,6 +190,8 @@ def test_a_saved_study_holds_the_same_graph(tmp_path) -> None:
         ({"text": "dag { gender -> answer <- education }", "latent": ["u"]}, "give either text"),
         ({"text": 3}, "DOT or dagitty"),
         ({"text": "dag { gender"}, "not readable as a graph"),
+        ({"text": "dag { gender -> answer <- education  u [latent] }"}, "latent node 'u' is declared but in no edge"),
+        ({"edges": [["gender", "answer"]], "latent": ["u"]}, "latent node 'u' is declared but in no edge"),
         ({"edges": [["gender", "answer"]], "default_edges": False}, "from attribute 'education'"),
     ],
 )

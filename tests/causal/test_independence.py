@@ -128,3 +128,39 @@ def test_an_arrow_that_is_not_drawn_to_the_answer_is_tested_with_each_question()
     missed = [one for one in findings(read_survey(wrong, data)) if one.claim == Independence("a", "answer", ("b", "z"))]
     assert missed[0].q_value < 1e-6
     assert missed[0].strength == pytest.approx(0.3, abs=0.06)
+
+
+@pytest.mark.parametrize(("psu", "theirs"), [({}, 0.0013438), ({"psu": "psu"}, 0.0403540)])
+def test_given_nothing_it_is_the_survey_packages_rao_scott_test(psu: dict[str, str], theirs: float) -> None:
+    # R survey 4.x: svychisq(~a + z, svydesign(~psu or ~1, weights = ~w), statistic = "F")
+    rng = np.random.default_rng(11)
+    village = np.arange(600) % 24
+    home, (u, v) = rng.random((24, 2))[village], rng.random((2, 600))
+    z = np.minimum(3 * (0.6 * u + 0.4 * home[:, 0]), 2.99).astype(int)
+    a = (0.6 * v + 0.4 * home[:, 1] + 0.1 * z > 0.6).astype(int)
+    data = pd.DataFrame({"a": a, "b": a, "z": z, "q": a, "age": 50.0 + village, "w": 0.4 + 1.6 * rng.random(600)})
+    ours = found(study([], {"weight": "w"} | psu), data.assign(psu=village))["a", "z"]
+    assert ours.p_value == pytest.approx(theirs, rel=0.15)
+
+
+def _small(kind: str, rng: np.random.Generator, n: int) -> pd.DataFrame:
+    """A small weighted survey in which a and z (or b) are independent given what the graph says."""
+    data = people(rng, n).assign(w=rng.lognormal(0, 1.0 if kind == "rare levels" else 0.3, n))
+    if kind == "rare levels":
+        return data.assign(a=(rng.random(n) < 0.06).astype(int), b=(rng.random(n) < 0.1).astype(int))
+    z = rng.integers(0, 24, n)
+    return data.assign(z=z, a=(rng.random(n) < 0.3 + 0.4 * (z > 11)), b=(rng.random(n) < 0.3 + 0.4 * (z > 11)))
+
+
+@pytest.mark.parametrize("kind", ["rare levels", "many levels held"])
+def test_small_weighted_surveys_do_not_blame_the_true_graph(kind: str) -> None:
+    rng, p = np.random.default_rng(8), []
+    raw = study([] if kind == "rare levels" else FORK, {"weight": "w"}).model_dump(exclude_none=True)
+    levels = {f"l{i}": {"codes": [i], "persona": f"p{i}"} for i in range(24)}
+    raw["attributes"]["z"]["levels"] = levels if kind != "rare levels" else raw["attributes"]["z"]["levels"]
+    drawn = Study.from_dict(raw)
+    for _ in range(400):
+        data = _small(kind, rng, 300 if kind == "rare levels" else 100).astype({"a": int, "b": int})
+        p.append(found(drawn, data)["a", "b"].p_value)
+    error = np.sqrt(0.05 * 0.95 / 400)
+    assert np.mean(np.array(p) < 0.05) < 0.05 + 2 * error

@@ -56,10 +56,20 @@ def test_class_bars_put_the_first_row_on_top() -> None:
 
 def test_forest_with_and_without_models() -> None:
     rows = pd.DataFrame({"name": ["a", "b"], "shift": [0.3, -0.2], "conf_low": [0.1, -0.3], "conf_high": [0.5, -0.1]})
+    rows["estimand"] = "total"
     alone = forest(Figure().subplots(), rows, {})
     both = forest(Figure().subplots(), rows, {"base": [0.0, 0.1], "ace": [0.2, -0.1]})
     assert alone.get_legend_handles_labels()[1] == ["survey, with its interval"]
     assert both.get_legend_handles_labels()[1][1:] == ["base", "ace"]
+
+
+def test_what_is_not_identified_is_hollow() -> None:
+    rows = pd.DataFrame({"name": ["a", "b"], "shift": [0.3, -0.2], "conf_low": [0.1, -0.3], "conf_high": [0.5, -0.1]})
+    ax = forest(Figure().subplots(), rows.assign(estimand=["total", "not_identified"]), {})
+    handles, labels = ax.get_legend_handles_labels()
+    assert labels == ["survey, with its interval", "survey, with its interval † (association only)"]
+    assert [one.get_facecolor()[0, 0] == 1 for one in handles] == [False, True]
+    assert [one.get_offsets()[0, 0] for one in handles] == [0.3, -0.2]
 
 
 def test_embedded_svg_scales_and_has_no_prolog() -> None:

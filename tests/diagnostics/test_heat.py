@@ -41,6 +41,7 @@ def test_several_countries_have_a_panel_for_each_attribute(toy: SimpleNamespace)
                 "attribute": attribute,
                 "granularity": 1,
                 "supported": supported,
+                "estimand": "total" if attribute == "gender" else "not_identified",
                 "shift": shift,
                 "std_error": 0.0,
                 "q_value": q,
@@ -55,7 +56,7 @@ def test_several_countries_have_a_panel_for_each_attribute(toy: SimpleNamespace)
         ]
     )
     gender, home = panels(SimpleNamespace(study=study, effects=rows))  # type: ignore[arg-type]
-    assert (gender.title, home.title) == ("gender", "home")
+    assert (gender.title, home.title) == ("gender", "home †")
     assert list(gender.size.columns) == ["SE", "Zealand", "all"]
     np.testing.assert_allclose(gender.size.to_numpy(), [[0.4, 0.3, np.sqrt(0.125)], [np.nan, 0.2, 0.2]])
     np.testing.assert_array_equal(gender.found.to_numpy(), [[0, 1, 1], [np.nan, 0, 0]])

@@ -47,7 +47,7 @@ def test_facts_of_a_plain_run(audited: Run) -> None:
 
 def test_weights_design_graph_and_estimators_are_named(toy: SimpleNamespace, tmp_path: Path) -> None:
     survey = {"source": "x.csv", "country": {"constant": "USA"}, "weight": "w", "psu": "village"}
-    graph = {"edges": [["gender", "home"]], "latent": ["wealth"]}
+    graph = {"edges": [["gender", "home"], ["wealth", "home"]], "latent": ["wealth"]}
     estimator = {"granularity": "all", "estimator": ["cell", "pooled"], "confidence": 0.9}
     study = Study.from_dict(toy.raw(survey=survey, graph=graph, effects=estimator))
     data = toy.answers().assign(w=1.0, village=np.arange(1600) % 40)
@@ -56,7 +56,7 @@ def test_weights_design_graph_and_estimators_are_named(toy: SimpleNamespace, tmp
         "take account of the survey weights (w) and primary sampling units (village)",
         "and, beside that, shrunken across contexts by empirical Bayes",
         "(90%)",
-        "with the arrows gender → home and the unmeasured wealth",
+        "with the arrows gender → home, wealth → home and the unmeasured wealth",
         # gender: 6 total, 12 direct; home: 12 total where gender is held, 6 associations
         "total effects (18), controlled direct effects (12) and associations that are not identified as effects (6)",
     ):
