@@ -96,7 +96,7 @@ def test_without_a_single_regression_there_is_no_check(one_question: Callable[..
     nothing = {"estimate": unknown, "partial_r2": unknown, "dof": unknown, "left_out": unknown[None]}
     none = fit(adjustment=Adjustment("a", (), ("age",)), **nothing)
     survey = survey_of(one_question, [])
-    assert sensitivity_check([none], ["q1", "q2"], GRAPH) == left_out_check(survey, [none]) == []
+    assert sensitivity_check([none], ["q1", "q2"], survey.study.causal_graph) == left_out_check(survey, [none]) == []
 
 
 EDGES = {"needed": [["age", "a"]], "not needed": []}
