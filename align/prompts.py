@@ -21,8 +21,8 @@ _MARK = "\u2063option\u2063"
 _REFLECT = """Before choosing, think it through as an anthropologist who knows the person would.
 From outside (etic): the place and its history, what people in this position are taught and expected to do, what they \
 live on, and which pressures of money, family and law they are under.
-From inside (emic): what the question's words mean to the person, which experiences and loyalties it touches, and where \
-their own view departs from what is expected of them.
+From inside (emic): what the question's words mean to the person, which experiences and loyalties it touches, and \
+where their own view departs from what is expected of them.
 People of one country differ. Choose what this person would say, not what is usual there."""
 """Anthropological prompting in our own words: the idea of AlKhamissi et al. (2024), without generated reasoning."""
 

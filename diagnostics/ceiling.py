@@ -94,7 +94,8 @@ def perfect_cells(
         for name, groups in names.items():
             ranges[name] += [group_range(values, groups) for values in found]
     means = {name: dict(zip(MEASURES, values / replicates, strict=True)) for name, values in ranges.items()}
-    return PerfectCells(*(total / replicates), means)
+    score, modal, error = total / replicates
+    return PerfectCells(score, modal, error, means)
 
 
 def perfect_toggles(

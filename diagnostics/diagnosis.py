@@ -111,7 +111,7 @@ def _answers(inputs: Inputs, survey: Cells) -> dict[str, np.ndarray]:
         found[model.label] = theirs.p[place]
     inside = np.arange(survey.p.shape[1]) < survey.options[:, None]
     found[UNIFORM] = inside / survey.options[:, None]
-    shares = run_shares(inputs.run, names).set_index(["country", "question", "option"])["p"].unstack(fill_value=0.0)
+    shares = run_shares(inputs.run, names).pivot_table("p", ["country", "question"], "option", fill_value=0.0)
     cell = pd.MultiIndex.from_frame(survey.keys[["country", "question"]])
     found[MARGINAL] = shares.reindex(cell).reindex(columns=range(1, survey.p.shape[1] + 1), fill_value=0.0).to_numpy()
     return found
@@ -182,8 +182,8 @@ def _reference_toggles(inputs: Inputs) -> list[pd.DataFrame]:
     shift = survey["shift"].to_numpy(dtype=float)
     none = np.zeros_like(shift)
     distance = effect_distance(np.zeros_like(low), high - low, options)
-    ends = (survey[name].to_numpy(dtype=float) for name in ("conf_low", "conf_high"))
-    error = interval_error(*ends, inputs.study.effects.confidence)
+    bottom, top = (survey[name].to_numpy(dtype=float) for name in ("conf_low", "conf_high"))
+    error = interval_error(bottom, top, inputs.study.effects.confidence)
     certain = certain_class(class_probabilities(none, shift, error, tau))
     return [
         _reference_rows(keys, PERFECT, perfect.distance, perfect.classes).assign(

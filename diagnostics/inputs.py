@@ -157,7 +157,7 @@ def _with_rivals(inputs: Inputs, rivals: Sequence[Measured]) -> Inputs:
 
 
 def _shown(run: Run, compare: Sequence[str] | None) -> list[str]:
-    """Return the labels to show in detail: ``base`` first if it is there, the others in the order they were measured."""
+    """Return the labels to show in detail: ``base`` first if it is there, the others as they were measured."""
     known, rivals = run.labels(), run.inputs("baselines").get("rivals", [])
     if unknown := [label for label in compare or [] if label not in known]:
         there = f"measured so far: {', '.join(known)}" if known else "no model has been measured in this run yet"

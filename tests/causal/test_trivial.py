@@ -149,7 +149,7 @@ def test_the_ends_of_the_toggles_are_the_finest_cells(audited: Run) -> None:
     found = end_cells(read_effects(audited.survey_effects), names).sort_values(key, ignore_index=True)
     cells = read_distributions(audited.survey_distributions).sort_values(key, ignore_index=True)
     assert len(found) == 4 * 3
-    assert found[key].values.tolist() == cells[key].values.tolist()
+    assert found[key].to_numpy().tolist() == cells[key].to_numpy().tolist()
     np.testing.assert_allclose(found["p"], cells["p"])
     np.testing.assert_array_equal(found["n"].astype(int), cells["n"].astype(int))
 

@@ -34,8 +34,10 @@ def test_alignment_score_of_a_shorter_question_ignores_the_padding() -> None:
 
 
 def test_modal_accuracy_by_hand() -> None:
-    """A hit, a miss, one of two equal options (by lot), either of the survey's two, and uniform over the question's three."""
-    model = np.array([[0.6, 0.3, 0.1, 0], [0.6, 0.3, 0.1, 0], [0.4, 0.4, 0.2, 0], [0.1, 0.8, 0.1, 0], [1 / 3] * 3 + [0]])
+    """A hit, a miss, one of two equal options (by lot), either of the survey's two, and uniform over three."""
+    model = np.array(
+        [[0.6, 0.3, 0.1, 0], [0.6, 0.3, 0.1, 0], [0.4, 0.4, 0.2, 0], [0.1, 0.8, 0.1, 0], [1 / 3] * 3 + [0]]
+    )
     survey = np.array([[0.5, 0.3, 0.2, 0], [0.2, 0.5, 0.3, 0], [0.1, 0.9, 0, 0], [0.2, 0.4, 0.4, 0], [0, 0.3, 0.7, 0]])
     np.testing.assert_allclose(modal_accuracy(model, survey), [1, 0, 0.5, 1, 1 / 3])
 

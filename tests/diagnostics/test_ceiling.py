@@ -76,9 +76,14 @@ def test_the_range_of_a_perfect_model_is_that_of_noise() -> None:
 
 
 def test_correlation_of_a_perfect_model() -> None:
-    """K=2: shift .4, variances .25/10 and .09/20; sqrt(.16 / (.16 + .0295)). A simulation agrees where shifts abound."""
+    """K=2: shift .4, variances .25/10 and .09/20; sqrt(.16 / (.16 + .0295)). A simulation of many agrees."""
     one = perfect_toggles(
-        np.array([[0.5, 0.5, 0.0]]), np.array([[0.1, 0.9, 0.0]]), np.array([10.0]), np.array([20.2]), np.array([2]), 0.05
+        np.array([[0.5, 0.5, 0.0]]),
+        np.array([[0.1, 0.9, 0.0]]),
+        np.array([10.0]),
+        np.array([20.2]),
+        np.array([2]),
+        0.05,
     )
     np.testing.assert_allclose((one.shift, one.noise), ([0.4], [0.0295]))
     assert perfect_correlation(one.shift, one.noise) == np.sqrt(0.16 / 0.1895)
