@@ -110,7 +110,8 @@ def _table(inputs: Inputs, part: str, rows: dict[str, dict[str, Any]]) -> Table:
     head = ("method", *levels, "S", "modal acc.", "NMAE", "range of S", *(["tier gap"] if tiers else []))
     head += ("effect dist.", "corr.", *CLASSES, UNDETERMINED)
     lines = [(name, *_line(row, sizes if levels else [], tiers)) for name, row in rows.items()]
-    quiet = frozenset(i for i, name in enumerate(rows) if name in (PERFECT, *TRIVIAL.values()))
+    computed = [model.label for model in inputs.everyone if model.computed in TRIVIAL]
+    quiet = frozenset(i for i, name in enumerate(rows) if name in (PERFECT, *TRIVIAL.values(), *computed))
     return Table(_caption(inputs, part, rows[PERFECT]), head, tuple(lines), 1, quiet)
 
 

@@ -64,6 +64,7 @@ def _filled(
     return environment.get_template("report.html").render(
         study=inputs.study,
         models=inputs.models if len(found.models) else (),
+        rivals=inputs.rivals if len(found.models) else (),
         left_out=inputs.left_out,
         verdict=verdict(inputs, found, numbers),
         figures={drawing.name: picture(drawing) for drawing in drawings},
