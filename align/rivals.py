@@ -13,7 +13,7 @@ import pandas as pd
 
 from causal.errors import InputError
 from causal.fitsettings import FitSettings
-from causal.runs import TABLE_SECTIONS, Run, file_hash
+from causal.runs import RIVALS_STEP, TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ TRAINED = ("anchor", "effect", "ace", "level_kl")
 COMPUTED = ("temperature", "marginal", "uniform")
 """Made from tables."""
 RIVALS = (*MEASURED, *TRAINED, *COMPUTED)
-STEP = "baselines"
-"""The step of a run's manifest that says which labels are rivals, and to which one."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,8 @@ def make_rivals(
     """
     if not names:
         return
-    earlier = run.inputs(STEP).get("rivals", [])
-    rivals = [name for name in RIVALS if name in (*earlier, *names) and name != label]
-    run.record(study, STEP, {"main": label, "rivals": rivals}, [])
+    rivals = [name for name in RIVALS if name in (*run.rivals(), *names) and name != label]
+    run.record(study, RIVALS_STEP, {"main": label, "rivals": rivals}, [])
     for place, name in enumerate(names, start=1):
         print(f"rival {place} of {len(names)}: {name}", flush=True)
         own = VariantRun(run.path, study)
@@ -137,37 +134,59 @@ def _measure(study: Study, run: Run, model: str, label: str) -> None:
 
 def _compute(study: Study, run: Run, model: str, label: str) -> None:
     from align.measure import refuse_trained
-    from causal.tables import read_distributions
-    from causal.trivial import marginal, run_shares, tempered, uniform
+    from causal.trivial import training_effects
 
     refuse_trained(run, label)
-    names = list(study.attributes)
-    inputs: dict[str, Any] = {
+    made = _from_base(study, run, model) if label == "temperature" else _from_survey(study, run, label)
+    inputs = {
         "computed": label,
         "tables": study.fingerprint(*TABLE_SECTIONS),
         "graph": study.fingerprint("graph"),
         "survey_distributions": file_hash(run.survey_distributions),
-        "survey_effects": file_hash(run.survey_effects),
-        "prompt": {},
+        "training_effects": file_hash(training_effects(run)),
+        **made.inputs,
     }
-    survey = read_distributions(run.survey_distributions)
-    if label == "temperature":
-        path = run.model("base") / "distributions.parquet"
-        base = read_distributions(path)
-        temperature = training_temperature(study, run, base)
-        inputs |= {"temperature": temperature, "base": file_hash(path), "prompt": study.prompt.model_dump()}
-        inputs |= {"held_out": study.fit.held_out.model_dump(mode="json")}
-        table, inputs["model"] = tempered(base, names, temperature), f"{model} at temperature {temperature:.3g}"
-    elif label == "marginal":
-        shares = run_shares(run, names)
-        inputs |= {"shares": shares["p"].tolist()}
-        table, inputs["model"] = marginal(survey, shares), "no model: the country's own answers, whoever is asked"
-    else:
-        table, inputs["model"] = uniform(survey, names), "no model: every option alike"
     if run.is_done(f"measure/{label}", inputs):
         print(f"{label}: kept, computed before from the same tables")
-        return
-    _write(study, run, label, table, inputs)
+    else:
+        _write(study, run, label, made.table, inputs)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A distributions table, and what it depends on beside the survey."""
+
+    table: pd.DataFrame
+    inputs: dict[str, Any]
+
+
+def _from_survey(study: Study, run: Run, label: str) -> _Made:
+    from causal.tables import read_distributions
+    from causal.trivial import marginal, run_shares, uniform
+
+    names, survey = list(study.attributes), read_distributions(run.survey_distributions)
+    if label == "uniform":
+        return _Made(uniform(survey, names), {"model": "no model, every option alike", "prompt": {}})
+    table = marginal(survey, run_shares(run, names))
+    return _Made(table, {"model": "no model, the country's own answers whoever is asked", "prompt": {}})
+
+
+def _from_base(study: Study, run: Run, model: str) -> _Made:
+    from causal.tables import read_distributions
+    from causal.trivial import tempered
+
+    path = run.model("base") / "distributions.parquet"
+    base = read_distributions(path)
+    temperature = training_temperature(study, run, base)
+    print(f"temperature: {temperature:.4g}")
+    inputs = {
+        "model": f"{model} at temperature {temperature:.3g}",
+        "prompt": study.prompt.model_dump(),
+        "base": file_hash(path),
+        "held_out": study.fit.held_out.model_dump(mode="json"),
+        "temperature": temperature,
+    }
+    return _Made(tempered(base, list(study.attributes), temperature), inputs)
 
 
 def _write(study: Study, run: Run, label: str, table: pd.DataFrame, inputs: Mapping[str, Any]) -> None:
@@ -192,10 +211,9 @@ def training_temperature(study: Study, run: Run, base: pd.DataFrame) -> float:
     from align.targets import targets
     from causal import heldout
     from causal.tables import read_effects
-    from causal.trivial import best_temperature
+    from causal.trivial import best_temperature, training_effects
 
-    path = training_effects(run)
-    found = targets(study, read_effects(path))[heldout.TRAINED]
+    found = targets(study, read_effects(training_effects(run)))[heldout.TRAINED]
     if not found:
         raise InputError("no toggle to choose a temperature on is supported; lower effects.support or hold less out")
     place = {key: rows["p"].to_numpy() for key, rows in base.sort_values("option").pipe(_by_cell, study)}
@@ -218,11 +236,3 @@ def _by_cell(table: pd.DataFrame, study: Study) -> DataFrameGroupBy:
     """Group rows by cell, with "" for an attribute that is not specified."""
     levels = [table[name].where(table[name].notna(), "") for name in study.attributes]
     return table.groupby([table["country"], table["question"], *levels], sort=False)
-
-
-def training_effects(run: Run) -> Path:
-    """Return the effects that training learns from: of the training half, where the run holds one."""
-    from causal.trivial import TRAINING_EFFECTS
-
-    half = run.path / TRAINING_EFFECTS
-    return half if half.is_file() else run.survey_effects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -105,10 +106,16 @@ def end_cells(effects: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
 
 def run_shares(run: Run, attributes: Sequence[str]) -> pd.DataFrame:
     """Return `country_shares` of a run's survey: of the respondents trained on, where the run holds such a half."""
+    half = training_effects(run)
+    if half == run.survey_effects:
+        return country_shares(read_distributions(run.survey_distributions))
+    return country_shares(end_cells(read_effects(half), attributes))
+
+
+def training_effects(run: Run) -> Path:
+    """Return the effects table that training learns from: of the training half, where the run holds one."""
     half = run.path / TRAINING_EFFECTS
-    if half.is_file():
-        return country_shares(end_cells(read_effects(half), attributes))
-    return country_shares(read_distributions(run.survey_distributions))
+    return half if half.is_file() else run.survey_effects
 
 
 def tempered(table: pd.DataFrame, attributes: Sequence[str], temperature: float) -> pd.DataFrame:

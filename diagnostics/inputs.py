@@ -18,6 +18,7 @@ from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
 from causal.tables import estimated_by, read_distributions, read_effects
+from causal.trivial import training_effects
 from diagnostics.alignment import cells, matching_rows
 
 
@@ -158,7 +159,7 @@ def _with_rivals(inputs: Inputs, rivals: Sequence[Measured]) -> Inputs:
 
 def _shown(run: Run, compare: Sequence[str] | None) -> list[str]:
     """Return the labels to show in detail: ``base`` first if it is there, the others as they were measured."""
-    known, rivals = run.labels(), run.inputs("baselines").get("rivals", [])
+    known, rivals = run.labels(), run.rivals()
     if unknown := [label for label in compare or [] if label not in known]:
         there = f"measured so far: {', '.join(known)}" if known else "no model has been measured in this run yet"
         raise InputError(f"--compare {' '.join(unknown)}: no such label in {run.path}; {there}")
@@ -176,7 +177,7 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
             raise InputError(f"label {label} was trained on survey effects that have changed since; {retrain}")
     if "computed" in record:
         again = f"run python -m align.fit STUDY --baselines {label} --out {run.path} again"
-        made_from = {"survey_distributions": run.survey_distributions, "survey_effects": run.survey_effects}
+        made_from = {"survey_distributions": run.survey_distributions, "training_effects": training_effects(run)}
         if any(record.get(name) != file_hash(path) for name, path in made_from.items()):
             raise InputError(f"label {label} was made from survey tables that have changed since; {again}")
     if record.get("tables") != study.fingerprint(*TABLE_SECTIONS):

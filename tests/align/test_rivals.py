@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from align.fit import main
-from align.rivals import RIVALS, STEP, rivals_asked, training_temperature, variant
+from align.rivals import RIVALS, rivals_asked, training_temperature, variant
 from causal.errors import InputError
+from causal.runs import RIVALS_STEP
 from causal.study import Study
 from causal.tables import read_distributions, read_effects
 
@@ -80,7 +81,7 @@ def test_rivals_without_training(run, argv, study, capsys):
     said = capsys.readouterr().out
     assert "rival 2 of 5: anthropological" in said
     assert run.labels() == ["mine", *untrained]
-    assert run.inputs(STEP) == {"main": "mine", "rivals": untrained}
+    assert run.inputs(RIVALS_STEP) == {"main": "mine", "rivals": untrained}
     base, reflecting = tables(run, "base")[0], tables(run, "anthropological")[0]
     assert np.abs(base["p"] - reflecting["p"]).max() > 1e-3
     assert run.inputs("measure/anthropological")["prompt"]["style"] == "anthropological"

@@ -36,7 +36,7 @@ def add_rivals(run: Run, study: Study, toy: SimpleNamespace) -> None:
     fit = run.inputs("fit/ace") | {"fit": {"held_out": {"questions": ["q5"]}}}
     run.record(study, "fit/effect", fit, [])
     toy.add_label(run, study, "uniform", lambda table: pd.Series(1 / 3, index=table.index))
-    made_from = {"survey_distributions": run.survey_distributions, "survey_effects": run.survey_effects}
+    made_from = {"survey_distributions": run.survey_distributions, "training_effects": run.survey_effects}
     record = run.inputs("measure/uniform") | {name: file_hash(path) for name, path in made_from.items()}
     files = [run.model("uniform") / f"{name}.parquet" for name in ("distributions", "effects")]
     run.record(study, "measure/uniform", record | {"computed": "uniform"}, files)
