@@ -104,6 +104,14 @@ def test_rivals_without_training(run, argv, study, capsys):
     np.testing.assert_allclose(tables(run, "temperature")[0]["p"], scaled / scaled.groupby(cell).transform("sum"))
 
 
+def test_a_rival_s_variant_does_not_become_the_run_s_study(run, argv):
+    assert main([*argv, "--label", "mine", "--baselines", "anthropological,effect"]) == 0
+    kept = Study.load(run.study_path)
+    assert (kept.prompt.style, kept.fit.schedule) == ("plain", "paper")
+    assert main([*argv, "--label", "mine", "--baselines", "anthropological"]) == 0
+    assert run.rivals() == ["anthropological", "effect"], "those made earlier are still rivals"
+
+
 def test_the_temperature_is_chosen_on_the_training_cells_alone(run, study):
     """A model whose answers are the survey's squared is right at T = 2; on the held-out question it is so at T = 5."""
     survey = read_distributions(run.survey_distributions).astype({"p": float})
