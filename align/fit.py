@@ -37,31 +37,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="auto",
         help="go on from a checkpoint with the same inputs (default: auto)",
     )
+    parser.add_argument(
+        "--baselines",
+        metavar="NAMES",
+        help="make rivals too, each a label in the run folder: all, or some of base,anthropological,anchor,effect,ace,"
+        "level_kl,temperature,marginal,uniform",
+    )
     arguments = parser.parse_args(argv)
     return run_command(lambda: fit(arguments))
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    """Check, train, save the adapter, measure the tuned model under its label."""
-    from align.measure import measure_inputs, measure_model, open_run, say_result
-    from align.models import folder_fingerprint, load_model, model_fingerprint
+    """Train and measure the model, then make the rivals asked for."""
+    from align.measure import open_run, say_result
+    from align.rivals import make_rivals, rivals_asked
 
     study, run, name = open_run(arguments)
-    label, adapter = arguments.label, run.model(arguments.label) / "adapter"
+    label = arguments.label
+    rivals = rivals_asked(arguments.baselines, study, label)
+    fit_label(study, run, name, label, arguments.resume)
+    make_rivals(study, run, name, label, rivals, lambda *of: fit_label(of[0], of[1], name, of[2], arguments.resume))
+    say_result(run, label)
+    print(run.model(label) / "adapter")
+
+
+def fit_label(study: Study, run: Run, name: str, label: str, resume: str) -> None:
+    """Train, save the adapter and measure the tuned model under its label, as far as that is not done."""
+    from align.measure import measure_inputs, measure_model
+    from align.models import folder_fingerprint, load_model, model_fingerprint
+
+    adapter = run.model(label) / "adapter"
     inputs = fit_inputs(study, run, name, model_fingerprint(name))
     tuned = None
-    if run.is_done(f"fit/{label}", inputs) and arguments.resume == "auto":
+    if run.is_done(f"fit/{label}", inputs) and resume == "auto":
         print(f"{label}: kept, trained before with the same study, survey effects and model")
     else:
-        if arguments.resume == "never":
+        if resume == "never":
             shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
         tuned = train_adapter(study, run, label, load_model(name), inputs)
     measured = measure_inputs(study, run, name, inputs["weights"] + folder_fingerprint(adapter))
     if not run.is_done(f"measure/{label}", measured):
         measure_model(study, run, label, tuned or load_model(name, adapter), measured)
     shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
-    say_result(run, label)
-    print(adapter)
 
 
 def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def measure(arguments: argparse.Namespace) -> None:
     from align.models import folder_fingerprint, load_model, model_fingerprint
 
     study, run, name = open_run(arguments)
-    _refuse_trained(run, arguments.label)
+    refuse_trained(run, arguments.label)
     adapter = Path(arguments.adapter) if arguments.adapter else None
     fingerprint = model_fingerprint(name) + (folder_fingerprint(adapter) if adapter and adapter.is_dir() else "")
     inputs = measure_inputs(study, run, name, fingerprint)
@@ -67,7 +67,8 @@ def open_run(arguments: argparse.Namespace) -> tuple[Study, Run, str]:
     return study, run, name
 
 
-def _refuse_trained(run: Run, label: str) -> None:
+def refuse_trained(run: Run, label: str) -> None:
+    """Raise `InputError` if a label is a tuned model's, whose tables belong to its adapter."""
     from causal.errors import InputError
 
     if run.inputs(f"fit/{label}"):

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 Persona = Mapping[str, str]
 """The level of each specified attribute."""
 _MARK = "\u2063option\u2063"
+_REFLECT = """Before choosing, think it through as an anthropologist who knows the person would.
+From outside (etic): the place and its history, what people in this position are taught and expected to do, what they \
+live on, and which pressures of money, family and law they are under.
+From inside (emic): what the question's words mean to the person, which experiences and loyalties it touches, and \
+where their own view departs from what is expected of them.
+People of one country differ. Choose what this person would say, not what is usual there."""
+"""Anthropological prompting in our own words: the idea of AlKhamissi et al. (2024), without generated reasoning."""
 
 
 def personas(study: Study, granularities: Sequence[int]) -> list[dict[str, str]]:
@@ -68,6 +75,8 @@ def wording(study: Study, country: str, question: str, persona: Persona) -> Word
         listed = "\n".join(f"- {label}" for label in labels)
     asked = f"Question: {item.text}\n{listed}"
     how = "Answer with the letter of one option." if letters else "Answer with the exact words of one option."
+    if study.prompt.style == "anthropological":
+        how = f"{how}\n{_REFLECT}"
     if study.prompt.layout == "question-first":
         text = f"A survey asks this question.\n{asked}\n{how}\nThe person who answers is {who}. What do they answer?"
     else:

@@ -18,6 +18,9 @@ SURVEY_SECTIONS = ("survey", "attributes", "questions", "covariates", "effects",
 TABLE_SECTIONS = ("attributes", "questions")
 """Sections that two sides must share for their tables to be compared."""
 
+RIVALS_STEP = "baselines"
+"""The step of the manifest that says which labels are rivals, and of which main model."""
+
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
@@ -120,6 +123,10 @@ class Run:
         return [
             step.removeprefix("measure/") for step in self.manifest().get("steps", {}) if step.startswith("measure/")
         ]
+
+    def rivals(self) -> list[str]:
+        """Return the labels that ``align.fit --baselines`` made to compare a main model with."""
+        return self.inputs(RIVALS_STEP).get("rivals", [])
 
     def manifest(self) -> dict[str, Any]:
         """Return what the run records about itself, empty for a new folder."""

@@ -288,6 +288,7 @@ class PromptSettings(Strict):
 
     layout: Literal["question-first", "persona-first"] = "question-first"
     options: Literal["letters", "labels"] = "letters"
+    style: Literal["plain", "anthropological"] = "plain"
 
 
 class DiagnosisSettings(Strict):

@@ -11,6 +11,8 @@ from scipy.stats import t as student_t
 
 from causal.errors import InputError
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -83,6 +85,62 @@ def alignment_score(model: np.ndarray, survey: np.ndarray, options: np.ndarray) 
         W1 is the Wasserstein distance, the sum of absolute differences of the two CDFs.
     """
     return 100 * (1 - np.abs(np.cumsum(model - survey, axis=-1)).sum(axis=-1) / (options - 1))
+
+
+def modal_accuracy(model: np.ndarray, survey: np.ndarray) -> np.ndarray:
+    """Tell whether a model's most probable option is the one that most people chose.
+
+    Parameters
+    ----------
+    model, survey : ndarray, shape (..., cells, options)
+        Probabilities over options, 0 beyond a question's own.
+
+    Returns
+    -------
+    ndarray, shape (..., cells)
+        1 or 0. Of several options that are equally probable for the model one is drawn by lot, so the chance to hit
+        one of the survey's: 1/K for uniform answers.
+    """
+    ours, theirs = (p >= p.max(axis=-1, keepdims=True) - _ROUNDING for p in (model, survey))
+    return (ours & theirs).sum(axis=-1) / ours.sum(axis=-1)
+
+
+def mean_error(model: np.ndarray, survey: np.ndarray, options: np.ndarray) -> np.ndarray:
+    """Return the absolute error of the expected answer as a share of the scale, whose mean over cells is the NMAE.
+
+    |E_m[Y] - E_d[Y]| / (K - 1), with Y the option 1..K.
+
+    Parameters
+    ----------
+    model, survey, options : ndarray
+        As for `alignment_score`.
+
+    Returns
+    -------
+    ndarray, shape (..., cells)
+        0 if the means agree, 1 if they are at opposite ends. Never above 1 - S/100.
+    """
+    return np.abs((model - survey) @ np.arange(model.shape[-1])) / (options - 1)
+
+
+def shift_correlation(model: np.ndarray, survey: np.ndarray) -> float:
+    """Return the correlation about 0 of a model's shifts with a survey's: their cosine.
+
+    sum(delta_m delta_d) / sqrt(sum(delta_m^2) sum(delta_d^2)). Unlike Pearson's it does not change if a question's
+    options, or an attribute's levels, are listed the other way round.
+
+    Parameters
+    ----------
+    model, survey : ndarray, shape (toggles,)
+        Shifts.
+
+    Returns
+    -------
+    float
+        In [-1, 1]; NaN where one of the two never moves.
+    """
+    size = np.sqrt(np.square(model).sum() * np.square(survey).sum())
+    return float(model @ survey / size) if size > 0 else np.nan
 
 
 def effect_distance(model: np.ndarray, survey: np.ndarray, options: np.ndarray) -> np.ndarray:

@@ -7,28 +7,69 @@ cells or toggles, so its ceiling is the mean of the expected values that these f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from diagnostics.alignment import alignment_score, effect_distance
+from diagnostics.alignment import alignment_score, effect_distance, mean_error, modal_accuracy
 from diagnostics.classify import CLASSES, classify, indicators
+from diagnostics.equity import group_range
 
 REPLICATES = 200
 
 
+MEASURES = ("score", "modal", "error")
+"""What every cell is scored by: S, modal accuracy, error of the expected answer."""
+
+
+@dataclass(frozen=True)
+class PerfectCells:
+    """Expected scores of a perfect model, each of shape (cells,), and by grouping the expected range of each."""
+
+    score: np.ndarray
+    modal: np.ndarray
+    error: np.ndarray
+    ranges: dict[tuple[str, str], dict[str, float]]
+
+
 @dataclass(frozen=True)
 class PerfectToggles:
-    """Expected effect distance, shape (toggles,), and class probabilities, (toggles, 4), of a perfect model."""
+    """Expected effect distance, shape (toggles,), and class probabilities, (toggles, 4), of a perfect model.
+
+    ``shift`` is its shift and ``noise`` the variance of the survey's around it, both of shape (toggles,).
+    """
 
     distance: np.ndarray
     classes: np.ndarray
+    shift: np.ndarray
+    noise: np.ndarray
 
 
-def perfect_alignment(
-    p: np.ndarray, options: np.ndarray, n_eff: np.ndarray, replicates: int = REPLICATES, seed: int = 0
-) -> np.ndarray:
-    """Expected alignment score of a perfect model in each cell.
+def perfect_correlation(shift: np.ndarray, noise: np.ndarray) -> float:
+    """Return what a perfect model's shifts correlate with those of a survey, about 0.
+
+    sqrt(sum(delta^2) / sum(delta^2 + v)), with delta the true shifts and v the survey's sampling variances: the
+    correlation of `shift_correlation` with both of its sums at their expectations.
+
+    Parameters
+    ----------
+    shift, noise : ndarray, shape (toggles,)
+        From `perfect_toggles`.
+    """
+    size = np.square(shift).sum()
+    return float(np.sqrt(size / (size + noise.sum()))) if size > 0 else np.nan
+
+
+def perfect_cells(
+    p: np.ndarray,
+    options: np.ndarray,
+    n_eff: np.ndarray,
+    groupings: Mapping[tuple[str, str], np.ndarray] | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> PerfectCells:
+    """Expected scores of a perfect model in each cell, and how far they lie apart by group.
 
     Parameters
     ----------
@@ -38,19 +79,23 @@ def perfect_alignment(
         K of each cell's question.
     n_eff : ndarray, shape (cells,)
         Effective respondents of each cell.
+    groupings : mapping of name to ndarray of int, shape (cells,)
+        Groups over which the range of the scores is wanted, as for `group_range`.
     replicates, seed : int
         Surveys drawn, and the seed of the generator.
-
-    Returns
-    -------
-    ndarray, shape (cells,)
-        On the 0 to 100 scale of `alignment_score`.
     """
     rng = np.random.default_rng(seed)
-    total = np.zeros(len(p))
+    names = dict(groupings or {})
+    total, ranges = np.zeros((len(MEASURES), len(p))), {name: np.zeros(len(MEASURES)) for name in names}
     for _ in range(replicates):
-        total += alignment_score(p, _draw(rng, p, n_eff), options)
-    return total / replicates
+        drawn = _draw(rng, p, n_eff)
+        found = np.array([alignment_score(p, drawn, options), modal_accuracy(p, drawn), mean_error(p, drawn, options)])
+        total += found
+        for name, groups in names.items():
+            ranges[name] += [group_range(values, groups) for values in found]
+    means = {name: dict(zip(MEASURES, values / replicates, strict=True)) for name, values in ranges.items()}
+    score, modal, error = total / replicates
+    return PerfectCells(score, modal, error, means)
 
 
 def perfect_toggles(
@@ -86,7 +131,14 @@ def perfect_toggles(
         drawn = _draw(rng, treated, n_treated) - _draw(rng, reference, n_reference)
         distance += effect_distance(truth, drawn, options)
         classes += indicators(classify(true_shift, mean_shift(drawn, options), tau))
-    return PerfectToggles(distance / replicates, classes / replicates)
+    noise = _mean_variance(reference, options, n_reference) + _mean_variance(treated, options, n_treated)
+    return PerfectToggles(distance / replicates, classes / replicates, true_shift, noise)
+
+
+def _mean_variance(p: np.ndarray, options: np.ndarray, n_eff: np.ndarray) -> np.ndarray:
+    """Return the sampling variance of each cell's mean answer over K - 1."""
+    k = np.arange(p.shape[-1])
+    return (p @ k**2 - (p @ k) ** 2) / (options - 1) ** 2 / _respondents(n_eff)
 
 
 def mean_shift(effect: np.ndarray, options: np.ndarray) -> np.ndarray:
@@ -95,5 +147,9 @@ def mean_shift(effect: np.ndarray, options: np.ndarray) -> np.ndarray:
 
 
 def _draw(rng: np.random.Generator, p: np.ndarray, n_eff: np.ndarray) -> np.ndarray:
-    n = np.maximum(np.rint(n_eff), 1).astype(int)
+    n = _respondents(n_eff)
     return rng.multinomial(n, p / p.sum(axis=-1, keepdims=True)) / n[:, None]
+
+
+def _respondents(n_eff: np.ndarray) -> np.ndarray:
+    return np.maximum(np.rint(n_eff), 1).astype(int)

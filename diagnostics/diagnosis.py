@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from diagnostics.alignment import Cells, alignment_score, cells, effect_distance, matching_rows, padded
-from diagnostics.ceiling import perfect_alignment, perfect_toggles
+from causal.trivial import run_shares
+from diagnostics.alignment import (
+    Cells,
+    alignment_score,
+    cells,
+    effect_distance,
+    matching_rows,
+    mean_error,
+    modal_accuracy,
+    padded,
+)
+from diagnostics.ceiling import perfect_cells, perfect_toggles
 from diagnostics.classify import CLASSES, certain_class, class_probabilities, classify, indicators, interval_error
+from diagnostics.equity import PERSONAS, TIERS, persona_groups, tier_groups
 from diagnostics.inputs import Inputs, Measured, toggle_key
 
 PERFECT = "perfect model"
 UNIFORM = "uniform answers"
+MARGINAL = "country marginal"
 NO_EFFECT = "no effect at all"
 Q = 0.05
 """q-value below which an effect stands out from sampling noise."""
@@ -27,33 +39,58 @@ class Diagnosis:
     Attributes
     ----------
     cells : DataFrame
-        ``label``, the cell's keys, ``topic``, ``split``, ``score`` (S). Labels are the models', `PERFECT` (the
-        ceiling) and `UNIFORM`.
+        ``label``, the cell's keys, ``topic``, ``split``, ``score`` (S), ``modal`` (modal accuracy) and ``error`` (of
+        the expected answer). Labels are those of all models, `PERFECT` (the ceiling), `UNIFORM` and `MARGINAL`.
     toggles : DataFrame
         ``label``, the toggle's keys, ``topic``, ``split``, ``distance`` (d_CDF) and one column per class with
-        its share (0 or 1; for `PERFECT` an expectation). Labels are the models', `PERFECT` and `NO_EFFECT`.
+        its share (0 or 1; for `PERFECT` an expectation), ``delta_m`` and ``certain_class`` (none for `PERFECT`).
+        Labels are the models', `PERFECT`, whose survey has the variance ``noise``, and `NO_EFFECT`.
     models : DataFrame
         What ``diagnosis.parquet`` holds: one row per model and toggle, with both shifts, the survey's interval,
         the class, its probabilities and the certain class.
+    ranges : mapping
+        For (split, groups) the expected range over groups of the perfect model's ``score``, ``modal`` and ``error``.
     """
 
     cells: pd.DataFrame
     toggles: pd.DataFrame
     models: pd.DataFrame
+    ranges: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
 
 
 def diagnose(inputs: Inputs) -> Diagnosis:
     """Score and classify every model against the survey, beside the ceilings and the trivial rivals."""
-    models = [_model_toggles(inputs, model) for model in inputs.models]
+    models = [_model_toggles(inputs, model) for model in inputs.everyone]
     if not models:
         empty = pd.DataFrame()
         return Diagnosis(empty, empty, empty)
     toggles = [_score_rows(rows) for rows in models] + _reference_toggles(inputs)
+    survey = supported_cells(inputs)
+    keys = _with_groups(inputs, survey.keys)
+    n_eff = survey.keys["n_eff"].to_numpy(dtype=float)
+    perfect = perfect_cells(survey.p, survey.options, n_eff, cell_groups(inputs, keys))
+    scored = [keys.assign(label=PERFECT, score=perfect.score, modal=perfect.modal, error=perfect.error)]
+    scored += [keys.assign(label=label, **_cell_scores(p, survey)) for label, p in _answers(inputs, survey).items()]
     return Diagnosis(
-        pd.concat(_cell_rows(inputs), ignore_index=True),
+        pd.concat(scored, ignore_index=True),
         pd.concat(toggles, ignore_index=True),
         pd.concat(models, ignore_index=True),
+        perfect.ranges,
     )
+
+
+def cell_groups(inputs: Inputs, keys: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """Return the groups of cells over which scores are compared, by split: personas, and tiers of countries."""
+    found = {}
+    for split in splits_shown(inputs):
+        inside = (keys["split"] == split).to_numpy() | (split == "all")
+        for name, groups in (
+            (PERSONAS, persona_groups(keys[inside], list(inputs.study.attributes))),
+            (TIERS, tier_groups(keys[inside], inputs.study.survey.tiers)),
+        ):
+            found[split, name] = np.full(len(keys), -1)
+            found[split, name][inside] = groups
+    return found
 
 
 def supported_cells(inputs: Inputs) -> Cells:
@@ -64,20 +101,28 @@ def supported_cells(inputs: Inputs) -> Cells:
     return Cells(found.keys[keep].reset_index(drop=True), found.p[keep], found.options[keep])
 
 
-def _cell_rows(inputs: Inputs) -> list[pd.DataFrame]:
+def _answers(inputs: Inputs, survey: Cells) -> dict[str, np.ndarray]:
+    """Return everybody's distributions in the survey's cells: the models', and two that need no model."""
     names = list(inputs.study.attributes)
-    survey = supported_cells(inputs)
-    keys = _with_groups(inputs, survey.keys)
-    inside = np.arange(survey.p.shape[1]) < survey.options[:, None]
-    uniform = inside / survey.options[:, None]
-    scored = {}
-    for model in inputs.models:
+    found = {}
+    for model in inputs.everyone:
         theirs = cells(model.distributions, names)
         place = matching_rows(survey.keys, theirs.keys, ["country", "question", *names], f"label {model.label}")
-        scored[model.label] = alignment_score(theirs.p[place], survey.p, survey.options)
-    scored[PERFECT] = perfect_alignment(survey.p, survey.options, survey.keys["n_eff"].to_numpy(dtype=float))
-    scored[UNIFORM] = alignment_score(uniform, survey.p, survey.options)
-    return [keys.assign(label=label, score=score) for label, score in scored.items()]
+        found[model.label] = theirs.p[place]
+    inside = np.arange(survey.p.shape[1]) < survey.options[:, None]
+    found[UNIFORM] = inside / survey.options[:, None]
+    shares = run_shares(inputs.run, names).pivot_table("p", ["country", "question"], "option", fill_value=0.0)
+    cell = pd.MultiIndex.from_frame(survey.keys[["country", "question"]])
+    found[MARGINAL] = shares.reindex(cell).reindex(columns=range(1, survey.p.shape[1] + 1), fill_value=0.0).to_numpy()
+    return found
+
+
+def _cell_scores(p: np.ndarray, survey: Cells) -> dict[str, np.ndarray]:
+    return {
+        "score": alignment_score(p, survey.p, survey.options),
+        "modal": modal_accuracy(p, survey.p),
+        "error": mean_error(p, survey.p, survey.options),
+    }
 
 
 def _with_groups(inputs: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
@@ -135,11 +180,18 @@ def _reference_toggles(inputs: Inputs) -> list[pd.DataFrame]:
     perfect = perfect_toggles(low, high, sizes[:, 0], sizes[:, 1], options, tau)
     keys = survey[[*toggle_key(inputs.study), "granularity", "topic", "split"]]
     shift = survey["shift"].to_numpy(dtype=float)
-    still = indicators(classify(np.zeros_like(shift), shift, tau))
+    none = np.zeros_like(shift)
     distance = effect_distance(np.zeros_like(low), high - low, options)
+    bottom, top = (survey[name].to_numpy(dtype=float) for name in ("conf_low", "conf_high"))
+    error = interval_error(bottom, top, inputs.study.effects.confidence)
+    certain = certain_class(class_probabilities(none, shift, error, tau))
     return [
-        _reference_rows(keys, PERFECT, perfect.distance, perfect.classes),
-        _reference_rows(keys, NO_EFFECT, distance, still),
+        _reference_rows(keys, PERFECT, perfect.distance, perfect.classes).assign(
+            delta_m=perfect.shift, noise=perfect.noise
+        ),
+        _reference_rows(keys, NO_EFFECT, distance, indicators(classify(none, shift, tau))).assign(
+            delta_m=none, delta_d=shift, certain_class=certain
+        ),
     ]
 
 

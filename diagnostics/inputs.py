@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
 from causal.tables import estimated_by, read_distributions, read_effects
+from causal.trivial import training_effects
 from diagnostics.alignment import cells, matching_rows
 
 
@@ -35,6 +36,8 @@ class Measured:
         The two tables.
     held_out : HeldOut or None
         What training never saw; None for a label that was not trained in this run.
+    computed : str or None
+        Name of the rule that made it from tables, without a model of its own (`causal.trivial`).
     """
 
     label: str
@@ -43,6 +46,7 @@ class Measured:
     distributions: pd.DataFrame
     effects: pd.DataFrame
     held_out: HeldOut | None
+    computed: str | None = None
 
     @property
     def trained(self) -> bool:
@@ -54,6 +58,7 @@ class Measured:
 class Inputs:
     """Everything the report is made from; ``models`` begins with the one that stands for "before".
 
+    ``rivals`` are further labels, which only the comparison of all has.
     ``effects`` are the survey's raw ones (``cell``), which models are diagnosed against; ``others`` those of other
     estimators, if the study asks for any.
     """
@@ -66,6 +71,12 @@ class Inputs:
     checks: tuple[Check, ...]
     models: tuple[Measured, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    rivals: tuple[Measured, ...] = ()
+
+    @property
+    def everyone(self) -> tuple[Measured, ...]:
+        """All labels: those shown in detail, then the rivals."""
+        return *self.models, *self.rivals
 
     @property
     def held_out(self) -> tuple[HeldOut, ...]:
@@ -96,7 +107,8 @@ def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: boo
     path : str
         The run folder.
     compare : sequence of str, optional
-        The labels to show; all by default.
+        The labels to show in detail; by default ``base`` and all that are not rivals by ``align.fit --baselines``. The
+        others that fit are rivals.
     skip_stale : bool
         Leave labels out whose results no longer belong to the study, instead of refusing.
 
@@ -113,25 +125,45 @@ def load_inputs(path: str, compare: Sequence[str] | None = None, skip_stale: boo
     effects = read_effects(run.survey_effects)
     others = effects[effects["estimator"] != "cell"].reset_index(drop=True)
     survey = read_distributions(run.survey_distributions), estimated_by(effects)
+    shown = _shown(run, compare)
+    models, left_out = _load(run, study, shown, survey, skip_stale)
+    others_too = [label for label in run.labels() if label not in shown]
+    rivals, more = _load(run, study, others_too, survey, skip_stale or compare is not None)
+    found = read_checks(json.loads(run.checks.read_text(encoding="utf-8")) if run.checks.is_file() else [])
+    inputs = Inputs(run, study, *survey, others, tuple(found), tuple(models), left_out | more)
+    return _with_rivals(inputs, rivals)
+
+
+def _load(
+    run: Run, study: Study, labels: Sequence[str], survey: tuple[pd.DataFrame, pd.DataFrame], skip_stale: bool
+) -> tuple[list[Measured], dict[str, str]]:
+    """Read labels; return those that belong to the study, and why others do not."""
     models, left_out = [], {}
-    for label in _labels(run, compare):
+    for label in labels:
         try:
             models.append(_measured(run, study, label, *survey))
         except InputError as error:
             if not skip_stale:
                 raise
             left_out[label] = str(error)
-    found = read_checks(json.loads(run.checks.read_text(encoding="utf-8")) if run.checks.is_file() else [])
-    return Inputs(run, study, *survey, others, tuple(found), tuple(models), left_out)
+    return models, left_out
 
 
-def _labels(run: Run, compare: Sequence[str] | None) -> list[str]:
-    """Return the labels to show: ``base`` first if it is there, the others in the order they were measured."""
-    known = run.labels()
+def _with_rivals(inputs: Inputs, rivals: Sequence[Measured]) -> Inputs:
+    """Add the rivals that saw no more of the survey than those shown, so that a part held out is held out for all."""
+    fair = [model for model in rivals if model.held_out is None or model.held_out in inputs.held_out]
+    reason = "it holds out other parts of the survey than the labels shown, so it cannot be compared with them"
+    unfair = {model.label: reason for model in rivals if model not in fair}
+    return replace(inputs, rivals=tuple(fair), left_out={**inputs.left_out, **unfair})
+
+
+def _shown(run: Run, compare: Sequence[str] | None) -> list[str]:
+    """Return the labels to show in detail: ``base`` first if it is there, the others as they were measured."""
+    known, rivals = run.labels(), run.rivals()
     if unknown := [label for label in compare or [] if label not in known]:
         there = f"measured so far: {', '.join(known)}" if known else "no model has been measured in this run yet"
         raise InputError(f"--compare {' '.join(unknown)}: no such label in {run.path}; {there}")
-    chosen = known if compare is None else list(dict.fromkeys(compare))
+    chosen = list(dict.fromkeys(compare)) if compare else [one for one in known if one not in rivals or one == "base"]
     return sorted(chosen, key=lambda label: label != "base")
 
 
@@ -143,9 +175,15 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         again = retrain
         if fit.get("survey_effects") != file_hash(run.survey_effects):
             raise InputError(f"label {label} was trained on survey effects that have changed since; {retrain}")
+    if "computed" in record:
+        again = f"run python -m align.fit STUDY --baselines {label} --out {run.path} again"
+        made_from = {"survey_distributions": run.survey_distributions, "training_effects": training_effects(run)}
+        if any(record.get(name) != file_hash(path) for name, path in made_from.items()):
+            raise InputError(f"label {label} was made from survey tables that have changed since; {again}")
     if record.get("tables") != study.fingerprint(*TABLE_SECTIONS):
         raise InputError(f"the study's attributes or questions changed since label {label} was measured; {again}")
     folder = run.model(label)
+    held_out = fit["fit"]["held_out"] if fit else record.get("held_out")
     if not run.is_done(f"measure/{label}", record):
         raise InputError(
             f"the files in {folder} are not those that were recorded when label {label} was measured; {again}"
@@ -156,7 +194,8 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         record.get("prompt") or {},
         read_distributions(folder / "distributions.parquet"),
         read_effects(folder / "effects.parquet"),
-        HeldOut.model_validate(fit["fit"]["held_out"]) if fit else None,
+        HeldOut.model_validate(held_out) if held_out is not None else None,
+        record.get("computed"),
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model

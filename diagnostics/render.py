@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from diagnostics.comparison import comparison_tables
 from diagnostics.diagnosis import Diagnosis
 from diagnostics.drawing import Drawing, embedded
 from diagnostics.heat import topic_table
@@ -64,11 +65,13 @@ def _filled(
     return environment.get_template("report.html").render(
         study=inputs.study,
         models=inputs.models if len(found.models) else (),
+        rivals=inputs.rivals if len(found.models) else (),
         left_out=inputs.left_out,
         verdict=verdict(inputs, found, numbers),
         figures={drawing.name: picture(drawing) for drawing in drawings},
         captions={drawing.name: drawing.caption for drawing in drawings},
         tables=_tables(inputs, found),
+        compared=comparison_tables(inputs, numbers["comparison"]),
         attributes=attribute_table(inputs),
         estimators=estimator_table(inputs),
         topics=topic_table(inputs),

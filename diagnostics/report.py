@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from diagnostics.drawing import Drawing
     from diagnostics.inputs import Inputs
 
+WIDE = 180
+"""Characters of the widest table; a narrow terminal wraps its lines, none is cut."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and write the report; return the exit code."""
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="the run folder")
     parser.add_argument(
-        "--compare", metavar="LABEL", nargs="+", help="the labels to show (default: all that were measured)"
+        "--compare", metavar="LABEL", nargs="+", help="the labels to show in detail (default: all but the rivals)"
     )
     parser.add_argument(
         "--skip-stale", action="store_true", help="leave out labels to be measured again, instead of refusing"
@@ -49,7 +52,7 @@ def report(
     path : str
         The run folder.
     compare : sequence of str, optional
-        Labels to show; all by default.
+        Labels to show in detail; all but the rivals by default. The comparison holds all.
     skip_stale : bool
         Leave out labels whose results no longer belong to the study (the page says so), instead of refusing.
     quiet : bool
@@ -120,45 +123,25 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from diagnostics.classify import CLASSES
-    from diagnostics.diagnosis import splits_shown
+    from diagnostics.comparison import comparison_tables
 
-    console = Console()
-    if numbers["labels"]:
-        shown = Table(
-            title=f"{inputs.study.name}: model against survey",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-            padding=(0, 2, 0, 0),
-        )
-        for i, name in enumerate(("label", "questions", "S", "distance", *CLASSES)):
-            shown.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
-        for split in splits_shown(inputs):
-            parts = {label: item["splits"][split] for label, item in numbers["labels"].items()}
-            for label, part in parts.items():
-                shown.add_row(label, split.replace("_", " "), *_cells(part, ""))
-            shown.add_row("(perfect)", split.replace("_", " "), *_cells(part, "_ceiling"), style="dim")
-            shown.add_row()
+    console = Console(markup=False, highlight=False, width=WIDE)
+    for i, table in enumerate(comparison_tables(inputs, numbers["comparison"])):
+        console.print(f"{'' if i else inputs.study.name + ', model against survey. '}{table.caption}", soft_wrap=True)
+        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column, name in enumerate(table.head):
+            shown.add_column(name, justify="right" if column else "left", no_wrap=True)
+        for row, values in enumerate(table.rows):
+            shown.add_row(*values, style="dim" if row in table.quiet else None)
         console.print(shown)
-    else:
-        console.print(
-            f"{inputs.study.name}: no model measured yet; the report shows the survey alone",
-            markup=False,
-            highlight=False,
-        )
+        console.print()
+    if not numbers["comparison"]:
+        console.print(f"{inputs.study.name}: no model measured yet; the report shows the survey alone")
     for label, reason in inputs.left_out.items():
-        console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"left out {label}: {reason}", soft_wrap=True)
     for name in ("diagnosis.parquet", "scores.json", "figures", "report.html", "report.md"):
         if (inputs.run.path / name).exists():
             print(inputs.run.path / name)
-
-
-def _cells(part: dict[str, Any], suffix: str) -> list[str]:
-    from diagnostics.verdict import distance, percent, score
-
-    shares = part[f"classes{suffix}"].values()
-    return [score(part[f"S{suffix}"]), distance(part[f"effect_distance{suffix}"]), *map(percent, shares)]
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ import pandas as pd
 from causal.fitsettings import HeldOut
 from diagnostics.alignment import Change, change
 from diagnostics.classify import CLASSES
+from diagnostics.comparison import compare
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, in_split, splits_shown
 from diagnostics.inputs import Inputs
 
 
 def scores(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
-    """Return every label's averages by split, granularity, topic and country, each beside its ceiling.
+    """Return averages by split, granularity, topic and country of the labels shown, and the comparison of all labels.
 
     Only distances, scores and shares are averaged; signed shifts never are, because questions point in
     different directions.
@@ -30,6 +31,7 @@ def scores(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
         "left_out": dict(inputs.left_out),
         "labels": labels,
         "changes": _changes(inputs, found),
+        "comparison": compare(inputs, found),
     }
 
 

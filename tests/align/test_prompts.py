@@ -32,6 +32,28 @@ def test_persona_first_is_the_papers_order(study):
     assert text.index("a woman, from Norway") < text.index("Can people be trusted?")
 
 
+@pytest.mark.parametrize("layout", ["question-first", "persona-first"])
+def test_the_anthropological_style_adds_a_shared_reflection_and_nothing_else(study, layout):
+    plain, reflecting = with_prompt(study, layout=layout), with_prompt(study, layout=layout, style="anthropological")
+    added = set()
+    for persona in ({"gender": "woman"}, {"place": "village"}):
+        before = wording(plain, "NO", "trust", persona)
+        after = wording(reflecting, "NO", "trust", persona)
+        assert after.options == before.options
+        kept = [line for line in after.prompt.splitlines() if line in before.prompt.splitlines()]
+        assert kept == before.prompt.splitlines()
+        added.add("\n".join(line for line in after.prompt.splitlines() if line not in kept))
+    (reflection,) = added
+    assert "etic" in reflection
+    assert "emic" in reflection
+    assert study.prompt.style == "plain"
+
+
+def test_the_reflection_is_shared_where_the_question_comes_first(study):
+    text = wording(with_prompt(study, style="anthropological"), "NO", "trust", {"gender": "woman"}).prompt
+    assert text.index("emic") < text.index("a woman, from Norway")
+
+
 def test_options_are_letters_or_full_labels_in_order(study):
     assert wording(study, "NO", "taxes", {}).options == ("A", "B", "C", "D")
     labels = wording(with_prompt(study, options="labels"), "NO", "taxes", {})

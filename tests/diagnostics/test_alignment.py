@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from causal.errors import InputError
-from diagnostics.alignment import alignment_score, cells, change, effect_distance, matching_rows, padded
+from diagnostics.alignment import (
+    alignment_score,
+    cells,
+    change,
+    effect_distance,
+    matching_rows,
+    mean_error,
+    modal_accuracy,
+    padded,
+    shift_correlation,
+)
 
 
 def test_alignment_score_by_hand() -> None:
@@ -21,6 +31,34 @@ def test_alignment_score_of_a_shorter_question_ignores_the_padding() -> None:
     """K=2 padded to 4: moving .3 one option is W1 = .3, S = 70."""
     model, survey = np.array([[0.6, 0.4, 0, 0]]), np.array([[0.9, 0.1, 0, 0]])
     np.testing.assert_allclose(alignment_score(model, survey, np.array([2])), [70])
+
+
+def test_modal_accuracy_by_hand() -> None:
+    """A hit, a miss, one of two equal options (by lot), either of the survey's two, and uniform over three."""
+    model = np.array(
+        [[0.6, 0.3, 0.1, 0], [0.6, 0.3, 0.1, 0], [0.4, 0.4, 0.2, 0], [0.1, 0.8, 0.1, 0], [1 / 3] * 3 + [0]]
+    )
+    survey = np.array([[0.5, 0.3, 0.2, 0], [0.2, 0.5, 0.3, 0], [0.1, 0.9, 0, 0], [0.2, 0.4, 0.4, 0], [0, 0.3, 0.7, 0]])
+    np.testing.assert_allclose(modal_accuracy(model, survey), [1, 0, 0.5, 1, 1 / 3])
+
+
+def test_mean_error_by_hand() -> None:
+    """K=3: means 1.5 and 2.3 of 1..3, .8/2. Opposite ends: 1. K=2 padded: .3. Equal means of unequal answers: 0."""
+    model = np.array([[0.5, 0.5, 0], [1, 0, 0], [0.6, 0.4, 0], [0.5, 0, 0.5]])
+    survey = np.array([[0.2, 0.3, 0.5], [0, 0, 1], [0.9, 0.1, 0], [0, 1, 0]])
+    options = np.array([3, 3, 2, 3])
+    np.testing.assert_allclose(mean_error(model, survey, options), [0.4, 1, 0.3, 0], atol=1e-12)
+    assert (mean_error(model, survey, options) <= 1 - alignment_score(model, survey, options) / 100 + 1e-12).all()
+
+
+def test_shift_correlation_by_hand() -> None:
+    """(.1, .2) and (.2, .1): .04 / .05. The other way round of one toggle changes both signs, and nothing else."""
+    model, survey = np.array([0.1, 0.2]), np.array([0.2, 0.1])
+    assert shift_correlation(model, survey) == pytest.approx(0.8)
+    turned = np.array([1, -1])
+    assert shift_correlation(model * turned, survey * turned) == pytest.approx(0.8)
+    assert np.corrcoef(model * turned, survey * turned)[0, 1] != pytest.approx(np.corrcoef(model, survey)[0, 1])
+    assert np.isnan(shift_correlation(np.zeros(2), survey))
 
 
 def test_effect_distance_by_hand() -> None:

@@ -13,7 +13,7 @@ from causal.runs import Run
 from causal.study import Study
 from causal.tables import read_distributions, read_effects
 from diagnostics.classify import CLASSES
-from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, diagnose
+from diagnostics.diagnosis import MARGINAL, NO_EFFECT, PERFECT, UNIFORM, diagnose
 from diagnostics.inputs import load_inputs
 from diagnostics.report import main
 from diagnostics.scores import scores
@@ -71,7 +71,7 @@ def test_reference_rows(compared: Run, toy: SimpleNamespace) -> None:
     assert item["effect_distance_ceiling"] < item["effect_distance"] < item["effect_distance_no_effect"]
     assert item["S_uniform"] < item["S"] < item["S_ceiling"]
     assert sum(item["classes_ceiling"].values()) == pytest.approx(1)
-    assert set(found.cells["label"]) == {"base", "ace", PERFECT, UNIFORM}
+    assert set(found.cells["label"]) == {"base", "ace", PERFECT, UNIFORM, MARGINAL}
     assert set(found.toggles["label"]) == {"base", "ace", PERFECT, NO_EFFECT}
 
 

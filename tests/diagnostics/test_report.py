@@ -56,7 +56,7 @@ def _page(run: Run) -> tuple[str, _Tags]:
 def test_report_of_two_labels(compared: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(compared.path)]) == 0
     out = capsys.readouterr().out
-    assert "held out" in out
+    assert re.search(r"^Held-out questions|\. Held-out questions: 18 cells, 12 toggles\.$", out, flags=re.MULTILINE)
     assert str(compared.path / "report.html") in out
     text, tags = _page(compared)
     assert "svg" in tags.seen

@@ -1,0 +1,229 @@
+"""The table of all methods, against plain recomputations from the tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal.runs import Run, file_hash
+from causal.study import Study
+from causal.tables import effects_schema, read_distributions, read_effects, write_table
+from causal.trivial import TRAINING_EFFECTS
+from diagnostics.comparison import compare, comparison_tables
+from diagnostics.diagnosis import MARGINAL, PERFECT, UNIFORM, diagnose
+from diagnostics.inputs import load_inputs
+from diagnostics.report import main
+
+KEY = ["country", "question", "gender", "home"]
+TOGGLE = ["country", "question", "attribute", "reference", "treated", "gender", "home"]
+
+
+def numbers(run: Run, *labels: str):
+    inputs = load_inputs(str(run.path), labels or None)
+    return compare(inputs, diagnose(inputs))
+
+
+def add_rivals(run: Run, study: Study, toy: SimpleNamespace) -> None:
+    """Add three rivals of the label ace: one trained as it was, one on other questions, and a computed one."""
+    toy.add_label(run, study, "anchor", toy.near, trained=True)
+    toy.add_label(run, study, "effect", toy.near)
+    fit = run.inputs("fit/ace") | {"fit": {"held_out": {"questions": ["q5"]}}}
+    run.record(study, "fit/effect", fit, [])
+    toy.add_label(run, study, "uniform", lambda table: pd.Series(1 / 3, index=table.index))
+    made_from = {"survey_distributions": run.survey_distributions, "training_effects": run.survey_effects}
+    record = run.inputs("measure/uniform") | {name: file_hash(path) for name, path in made_from.items()}
+    files = [run.model("uniform") / f"{name}.parquet" for name in ("distributions", "effects")]
+    run.record(study, "measure/uniform", record | {"computed": "uniform"}, files)
+    run.record(study, "baselines", {"main": "ace", "rivals": ["base", "anchor", "effect", "uniform"]}, [])
+
+
+def merged(run: Run, label: str) -> pd.DataFrame:
+    """The survey's cells of held-out questions with a label's answers, one row per cell, answers as arrays."""
+    survey = read_distributions(run.survey_distributions)
+    model = read_distributions(run.model(label) / "distributions.parquet")
+    both = survey.merge(model[[*KEY, "option", "p"]], on=[*KEY, "option"], suffixes=("", "_m")).sort_values("option")
+    cells = both.groupby([*KEY, "granularity"], dropna=False).agg(p=("p", np.array), m=("p_m", np.array)).reset_index()
+    return cells[cells["question"].isin(["q4", "q5"])]
+
+
+def test_measures_of_levels_equal_a_plain_loop(compared: Run) -> None:
+    found = numbers(compared)["held_out"]["base"]
+    cells = merged(compared, "base")
+    rows = []
+    for _, cell in cells.iterrows():
+        score = 100 * (1 - sum(abs(sum(cell["m"][: k + 1]) - sum(cell["p"][: k + 1])) for k in range(3)) / 2)
+        error = abs(sum(k * (cell["m"][k] - cell["p"][k]) for k in range(3))) / 2
+        rows.append(
+            (cell["granularity"], cell["gender"], cell["home"], score, error, cell["m"].argmax() == cell["p"].argmax())
+        )
+    table = pd.DataFrame(rows, columns=["granularity", "gender", "home", "score", "error", "modal"])
+    assert found["cells"] == len(table) == 2 * 9
+    assert found["S"] == pytest.approx(table["score"].mean())
+    assert found["NMAE"] == pytest.approx(table["error"].mean())
+    assert found["modal_accuracy"] == pytest.approx(table["modal"].mean())
+    assert found["S_by_granularity"] == {
+        str(size): pytest.approx(value) for size, value in table.groupby("granularity")["score"].mean().items()
+    }
+    personas = table[table["granularity"] == 2].groupby(["gender", "home"])
+    for name, published in (("score", "S"), ("error", "NMAE")):
+        means = personas[name].mean()
+        assert len(means) == 4
+        assert found["range_over_personas"][published] == pytest.approx(means.max() - means.min())
+    assert found["tier_gap"]["S"] is None, "the study has no tiers"
+
+
+def test_measures_of_effects_equal_a_plain_loop(compared: Run) -> None:
+    survey, model = read_effects(compared.survey_effects), read_effects(compared.model("ace") / "effects.parquet")
+    both = survey[survey["supported"]].merge(model, on=TOGGLE, suffixes=("", "_m"))
+    both = both[both["question"].isin(["q4", "q5"])]
+    found = numbers(compared)["held_out"]["ace"]
+    assert found["toggles"] == len(both) == 12
+    apart = [
+        np.abs(np.cumsum(row["p_treated_m"] - row["p_reference_m"] - row["p_treated"] + row["p_reference"])).mean()
+        for _, row in both.iterrows()
+    ]
+    assert found["effect_distance"] == pytest.approx(np.mean(apart))
+    ours, theirs = both["shift_m"].to_numpy(dtype=float), both["shift"].to_numpy(dtype=float)
+    cosine = (ours * theirs).sum() / np.sqrt((ours**2).sum() * (theirs**2).sum())
+    assert found["shift_correlation"] == pytest.approx(cosine)
+    shares = dict(found["classes"])
+    uncertain = shares.pop("undetermined")
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["aligned"] == pytest.approx((np.abs(ours - theirs) <= 0.05).mean())
+    rows = diagnose(load_inputs(str(compared.path))).models
+    rows = rows[(rows["label"] == "ace") & (rows["split"] == "held_out")]
+    assert uncertain == pytest.approx((rows["certain_class"] == "undetermined").mean())
+
+
+def test_trivial_rules_are_in_every_part_and_have_no_effect(compared: Run) -> None:
+    found = numbers(compared)
+    assert list(found) == ["held_out", "trained", "all"]
+    for part in found.values():
+        assert list(part) == ["base", "ace", MARGINAL, UNIFORM, PERFECT]
+        for name in (MARGINAL, UNIFORM):
+            assert part[name]["shift_correlation"] is None
+            assert part[name]["classes"]["flipped"] == part[name]["classes"]["stereotyped"] == 0
+        assert part[UNIFORM]["effect_distance"] == part[MARGINAL]["effect_distance"]
+        assert part[UNIFORM]["S"] < part[MARGINAL]["S"] < part[PERFECT]["S"] < 100
+        assert 0 < part[PERFECT]["effect_distance"] < part["base"]["effect_distance"]
+        assert part[PERFECT]["classes"]["undetermined"] is None
+        assert 0 < part[PERFECT]["range_over_personas"]["S"] < part[MARGINAL]["range_over_personas"]["S"]
+    effects = read_effects(compared.survey_effects)
+    size = np.square(effects["shift"]).sum()
+    noise = 0.0
+    for end in ("reference", "treated"):
+        for p, n in zip(effects[f"p_{end}"], effects[f"n_eff_{end}"], strict=True):
+            mean = 0.5 * p[1] + p[2]
+            noise += (0.25 * p[1] + p[2] - mean**2) / n
+    assert effects["supported"].all()
+    assert found["all"][PERFECT]["shift_correlation"] == pytest.approx(np.sqrt(size / (size + noise)))
+    survey = read_distributions(compared.survey_distributions)
+    whole = survey[survey["granularity"] == 0].set_index(["question", "option"])["p"]
+    scores = [
+        100 * (1 - np.abs(np.cumsum(rows["p"].to_numpy() - whole[question].to_numpy())).sum() / 2)
+        for (question, *_), rows in survey.groupby(["question", "gender", "home"], dropna=False)
+    ]
+    assert found["all"][MARGINAL]["S"] == pytest.approx(np.mean(scores))
+    assert found["all"][MARGINAL]["S_by_granularity"]["0"] == pytest.approx(100)
+
+
+def test_a_training_half_gives_the_marginal(compared: Run, study: Study) -> None:
+    """A half whose people all answer evenly: its country marginal is the uniform one."""
+    effects = read_effects(compared.survey_effects)
+    even = {name: [np.full(3, 1 / 3)] * len(effects) for name in ("p_reference", "p_treated")}
+    lists = ["effect_low", "effect_high", "cdf_low", "cdf_high"]
+    half = effects.assign(shift=0.0, conf_low=0.0, conf_high=0.0, **even).drop(columns=lists)
+    write_table(half, compared.path / TRAINING_EFFECTS, effects_schema(list(study.attributes)))
+    found = numbers(compared)["all"]
+    assert found[MARGINAL]["S"] == pytest.approx(found[UNIFORM]["S"])
+
+
+def test_rivals_are_compared_but_not_shown_in_detail(compared: Run, study: Study, toy: SimpleNamespace) -> None:
+    add_rivals(compared, study, toy)
+    inputs = load_inputs(str(compared.path))
+    assert [model.label for model in inputs.models] == ["base", "ace"]
+    assert [model.label for model in inputs.rivals] == ["anchor", "uniform"]
+    assert list(inputs.left_out) == ["effect"]
+    assert "holds out other parts" in inputs.left_out["effect"]
+    found = numbers(compared)["held_out"]
+    assert list(found) == ["base", "ace", "anchor", "uniform", MARGINAL, PERFECT], "uniform is there as a label"
+    assert found["anchor"] == found["ace"]
+    named = load_inputs(str(compared.path), ["base", "anchor"])
+    assert [model.label for model in named.models] == ["base", "anchor"]
+    assert {model.label for model in named.everyone} == {"base", "ace", "anchor", "uniform"}
+
+
+def test_the_computed_and_the_measured_uniform_agree(compared: Run, study: Study, toy: SimpleNamespace) -> None:
+    before = numbers(compared)["held_out"][UNIFORM]
+    add_rivals(compared, study, toy)
+    after = numbers(compared)["held_out"]["uniform"]
+    for name in ("S", "NMAE", "modal_accuracy", "effect_distance"):
+        assert after[name] == pytest.approx(before[name])
+    assert after["classes"] == pytest.approx(before["classes"])
+
+
+def test_a_rival_made_from_other_tables_is_stale(compared: Run, study: Study, toy: SimpleNamespace) -> None:
+    add_rivals(compared, study, toy)
+    record = compared.inputs("measure/uniform") | {"survey_distributions": "other"}
+    files = [compared.model("uniform") / f"{name}.parquet" for name in ("distributions", "effects")]
+    compared.record(study, "measure/uniform", record, files)
+    assert main([str(compared.path), "--quiet"]) == 2
+    shown = load_inputs(str(compared.path), ["base", "ace"])
+    assert "align.fit STUDY --baselines uniform" in shown.left_out["uniform"]
+    assert UNIFORM in compare(shown, diagnose(shown))["all"]
+
+
+def test_the_tier_gap_by_hand(tmp_path: Path, toy: SimpleNamespace) -> None:
+    raw = toy.raw()
+    raw["survey"] = {"source": "x.csv", "country": "land", "tiers": {"A": "high", "B": "low"}}
+    study = Study.from_dict(raw)
+    data = toy.answers().assign(
+        land=lambda rows: np.where(rows.index % 3 == 0, "A", np.where(rows.index % 3 == 1, "B", "C"))
+    )
+    run = toy.make_run(tmp_path / "run", study, data)
+    toy.add_label(run, study, "base", lambda rows: rows["p"].where(rows["country"] == "A", 0.5 * rows["p"] + 0.5 / 3))
+    found = numbers(run)["all"]
+    survey = read_distributions(run.survey_distributions)
+    means = {}
+    for country, rows in survey[survey["country"] != "C"].groupby("country"):
+        cells = rows.groupby(KEY, dropna=False)["p"]
+        half = [100 * (1 - np.abs(np.cumsum(0.5 * p.to_numpy() - 0.5 / 3)).sum() / 2) for _, p in cells]
+        means[country] = 100.0 if country == "A" else float(np.mean(half))
+    assert found["base"]["tier_gap"]["S"] == pytest.approx(100 - means["B"])
+    assert 0 < found[PERFECT]["tier_gap"]["S"] < 1
+    inputs = load_inputs(str(run.path))
+    (table,) = comparison_tables(inputs, found and {"all": found})
+    assert "tier gap" in table.head
+
+
+def test_the_table_is_on_stdout_in_the_page_and_in_the_scores(
+    compared: Run, study: Study, toy: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_rivals(compared, study, toy)
+    assert main([str(compared.path)]) == 0
+    out = capsys.readouterr().out
+    page = (compared.path / "report.html").read_text(encoding="utf-8")
+    stored = json.loads((compared.path / "scores.json").read_text(encoding="utf-8"))
+    assert list(stored["labels"]) == ["base", "ace"]
+    assert stored["comparison"] == numbers(compared)
+    tables = re.findall(r'<table class="compared">.*?</table>', page, flags=re.DOTALL)
+    assert len(tables) == 3
+    for part, table in zip(stored["comparison"].values(), tables, strict=True):
+        rows = re.findall(r"<tr[^>]*><td>(.*?)</td>(.*?)</tr>", table)
+        assert [name for name, _ in rows] == list(part)
+        for name, row in rows:
+            values = re.findall(r">([^<]+)</td>", row)
+            assert f"{part[name]['S']:.1f}" in values
+            assert f"{part[name]['effect_distance']:.4f}" in values
+            assert re.search(rf"^{name} +{' +'.join(map(re.escape, values))} *$", out, flags=re.MULTILINE)
+    assert "no fair comparison" in tables[1]
+    assert "left out effect" in out
+    detail = page[: page.index("All methods side by side")]
+    assert ">ace<" in detail
+    assert ">anchor<" not in detail
