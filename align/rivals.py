@@ -134,7 +134,6 @@ def _measure(study: Study, run: Run, model: str, label: str) -> None:
 
 def _compute(study: Study, run: Run, model: str, label: str) -> None:
     from align.measure import refuse_trained
-    from causal.trivial import training_effects
 
     refuse_trained(run, label)
     made = _from_base(study, run, model) if label == "temperature" else _from_survey(study, run, label)
@@ -143,7 +142,8 @@ def _compute(study: Study, run: Run, model: str, label: str) -> None:
         "tables": study.fingerprint(*TABLE_SECTIONS),
         "graph": study.fingerprint("graph"),
         "survey_distributions": file_hash(run.survey_distributions),
-        "training_effects": file_hash(training_effects(run)),
+        "learnt_distributions": file_hash(run.learnt_distributions),
+        "learnt_effects": file_hash(run.learnt_effects),
         **made.inputs,
     }
     if run.is_done(f"measure/{label}", inputs):
@@ -162,12 +162,12 @@ class _Made:
 
 def _from_survey(study: Study, run: Run, label: str) -> _Made:
     from causal.tables import read_distributions
-    from causal.trivial import marginal, run_shares, uniform
+    from causal.trivial import country_shares, marginal, uniform
 
     names, survey = list(study.attributes), read_distributions(run.survey_distributions)
     if label == "uniform":
         return _Made(uniform(survey, names), {"model": "no model, every option alike", "prompt": {}})
-    table = marginal(survey, run_shares(run, names))
+    table = marginal(survey, country_shares(read_distributions(run.learnt_distributions)))
     return _Made(table, {"model": "no model, the country's own answers whoever is asked", "prompt": {}})
 
 
@@ -211,9 +211,9 @@ def training_temperature(study: Study, run: Run, base: pd.DataFrame) -> float:
     from align.targets import targets
     from causal import heldout
     from causal.tables import read_effects
-    from causal.trivial import best_temperature, training_effects
+    from causal.trivial import best_temperature
 
-    found = targets(study, read_effects(training_effects(run)))[heldout.TRAINED]
+    found = targets(study, read_effects(run.learnt_effects))[heldout.TRAINED]
     if not found:
         raise InputError("no toggle to choose a temperature on is supported; lower effects.support or hold less out")
     place = {key: rows["p"].to_numpy() for key, rows in base.sort_values("option").pipe(_by_cell, study)}

@@ -110,6 +110,16 @@ class Run:
         return self.path / "training_effects.parquet"
 
     @property
+    def learnt_distributions(self) -> Path:
+        """The cells that training learns from: of the training half, where the run holds one."""
+        return self.training_distributions if self.training_distributions.is_file() else self.survey_distributions
+
+    @property
+    def learnt_effects(self) -> Path:
+        """The effects that training learns from: of the training half, where the run holds one."""
+        return self.training_effects if self.training_effects.is_file() else self.survey_effects
+
+    @property
     def checks(self) -> Path:
         """``RUN/checks.json``."""
         return self.path / "checks.json"

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from causal.runs import Run
-from causal.tables import estimated_by, read_distributions, read_effects
-
 TEMPERATURES = (0.05, 50.0)
 """Where `best_temperature` looks."""
-TRAINING_EFFECTS = "training_effects.parquet"
-"""In a run folder: effects of the respondents that are trained on, where others are kept for judging."""
 _ANSWER = ["country", "question", "option"]
 
 
@@ -73,49 +67,6 @@ def country_shares(table: pd.DataFrame) -> pd.DataFrame:
     n = chosen["n"].to_numpy(dtype=float)
     sums = chosen[_ANSWER].assign(n=n, answers=n * chosen["p"]).groupby(_ANSWER, sort=False).sum()
     return (sums["answers"] / sums["n"]).rename("p").reset_index()
-
-
-def end_cells(effects: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
-    """Return the cells at the ends of the toggles that specify the most attributes, as rows of a distributions table.
-
-    Parameters
-    ----------
-    effects : DataFrame
-        An effects table of a survey. Its ``cell`` rows are read.
-    attributes : sequence of str
-        Its attributes.
-
-    Returns
-    -------
-    DataFrame
-        ``country``, ``question``, the attributes, ``granularity``, ``option``, ``p``, ``n``; each cell once.
-    """
-    rows = estimated_by(effects)
-    rows = rows[rows["granularity"] == rows["granularity"].max()]
-    ends = []
-    for end in ("reference", "treated"):
-        found = rows[["country", "question", "granularity"]].copy()
-        for name in attributes:
-            found[name] = rows[name].astype(object).where(rows["attribute"] != name, rows[end])
-        ends.append(found.assign(n=rows[f"n_{end}"], p=rows[f"p_{end}"]))
-    cells = pd.concat(ends, ignore_index=True)
-    cells = cells[cells["p"].notna()].drop_duplicates(["country", "question", *attributes])
-    cells["option"] = [np.arange(1, len(p) + 1) for p in cells["p"]]
-    return cells.explode(["option", "p"], ignore_index=True).astype({"option": int, "p": float})
-
-
-def run_shares(run: Run, attributes: Sequence[str]) -> pd.DataFrame:
-    """Return `country_shares` of a run's survey: of the respondents trained on, where the run holds such a half."""
-    half = training_effects(run)
-    if half == run.survey_effects:
-        return country_shares(read_distributions(run.survey_distributions))
-    return country_shares(end_cells(read_effects(half), attributes))
-
-
-def training_effects(run: Run) -> Path:
-    """Return the effects table that training learns from: of the training half, where the run holds one."""
-    half = run.path / TRAINING_EFFECTS
-    return half if half.is_file() else run.survey_effects
 
 
 def tempered(table: pd.DataFrame, attributes: Sequence[str], temperature: float) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from causal.trivial import run_shares
+from causal.tables import read_distributions
+from causal.trivial import country_shares
 from diagnostics.alignment import (
     Cells,
     alignment_score,
@@ -111,7 +112,9 @@ def _answers(inputs: Inputs, survey: Cells) -> dict[str, np.ndarray]:
         found[model.label] = theirs.p[place]
     inside = np.arange(survey.p.shape[1]) < survey.options[:, None]
     found[UNIFORM] = inside / survey.options[:, None]
-    shares = run_shares(inputs.run, names).pivot_table("p", ["country", "question"], "option", fill_value=0.0)
+    shares = country_shares(read_distributions(inputs.run.learnt_distributions)).pivot_table(
+        "p", ["country", "question"], "option", fill_value=0.0
+    )
     cell = pd.MultiIndex.from_frame(survey.keys[["country", "question"]])
     found[MARGINAL] = shares.reindex(cell).reindex(columns=range(1, survey.p.shape[1] + 1), fill_value=0.0).to_numpy()
     return found

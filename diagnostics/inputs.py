@@ -18,7 +18,6 @@ from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
 from causal.tables import estimated_by, read_distributions, read_effects
-from causal.trivial import training_effects
 from diagnostics.alignment import cells, matching_rows
 
 
@@ -173,12 +172,13 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
     retrain = f"run python -m align.fit STUDY --label {label} --out {run.path} again"
     if fit:
         again = retrain
-        if fit.get("survey_effects") != file_hash(run.survey_effects):
+        learnt = {"survey_effects": run.survey_effects, "training_effects": run.training_effects}
+        if any(path.is_file() and fit.get(name, "") != file_hash(path) for name, path in learnt.items()):
             raise InputError(f"label {label} was trained on survey effects that have changed since; {retrain}")
     if "computed" in record:
         again = f"run python -m align.fit STUDY --baselines {label} --out {run.path} again"
-        made_from = {"survey_distributions": run.survey_distributions, "training_effects": training_effects(run)}
-        if any(record.get(name) != file_hash(path) for name, path in made_from.items()):
+        made_from = ("survey_distributions", "learnt_distributions", "learnt_effects")
+        if any(record.get(name) != file_hash(getattr(run, name)) for name in made_from):
             raise InputError(f"label {label} was made from survey tables that have changed since; {again}")
     if record.get("tables") != study.fingerprint(*TABLE_SECTIONS):
         raise InputError(f"the study's attributes or questions changed since label {label} was measured; {again}")

@@ -14,15 +14,12 @@ from causal.audit import audit_survey
 from causal.runs import Run
 from causal.study import Study
 from causal.survey import read_survey
-from causal.tables import effects_schema, read_distributions, read_effects, validate_distributions, write_table
+from causal.tables import read_distributions, read_effects, validate_distributions
 from causal.trivial import (
     TEMPERATURES,
-    TRAINING_EFFECTS,
     best_temperature,
     country_shares,
-    end_cells,
     marginal,
-    run_shares,
     tempered,
     uniform,
 )
@@ -124,46 +121,35 @@ def test_an_impossible_answer_of_the_model_does_not_hide_the_others() -> None:
     assert np.isfinite(best_temperature(model, survey, np.array([2, 2]), np.array([1.0, 1.0])))
 
 
-@pytest.fixture
-def audited(tmp_path: Path) -> Run:
+def audited(folder: Path, **fit: object) -> Run:
     level = {"home": {"levels": {"city": {"codes": [0], "persona": "c"}, "farm": {"codes": [1], "persona": "f"}}}}
-    level["sex"] = {"levels": {"man": {"codes": [0], "persona": "m"}, "woman": {"codes": [1], "persona": "w"}}}
     study = Study.from_dict(
         {
             "name": "small",
             "survey": {"source": "x.csv", "country": {"constant": "A"}},
             "attributes": level,
             "questions": {"q": {"text": "?", "options": {1: "no", 2: "perhaps", 3: "yes"}}},
+            "effects": {"granularity": "all"},
+            "fit": fit,
         }
     )
     rng = np.random.default_rng(5)
-    data = pd.DataFrame({"home": rng.integers(0, 2, 300), "sex": rng.integers(0, 2, 300), "q": rng.integers(1, 4, 300)})
-    run = Run.for_study(study, tmp_path / "run")
+    data = pd.DataFrame({"home": rng.integers(0, 2, 301), "q": rng.integers(1, 4, 301)})
+    run = Run.for_study(study, folder)
     audit_survey(read_survey(study, data), run)
     return run
 
 
-def test_the_ends_of_the_toggles_are_the_finest_cells(audited: Run) -> None:
-    names = ["home", "sex"]
-    key = ["country", "question", *names, "option"]
-    found = end_cells(read_effects(audited.survey_effects), names).sort_values(key, ignore_index=True)
-    cells = read_distributions(audited.survey_distributions).sort_values(key, ignore_index=True)
-    assert len(found) == 4 * 3
-    assert found[key].to_numpy().tolist() == cells[key].to_numpy().tolist()
-    np.testing.assert_allclose(found["p"], cells["p"])
-    np.testing.assert_array_equal(found["n"].astype(int), cells["n"].astype(int))
-
-
-def test_a_training_half_gives_the_shares(audited: Run) -> None:
-    names = ["home", "sex"]
-    whole = run_shares(audited, names)
-    effects = read_effects(audited.survey_effects)
-    ends = [(f"p_{end}", f"n_{end}") for end in ("reference", "treated")]
-    half = effects.assign(shift=0.0, conf_low=0.0, conf_high=0.0, p_value=1.0)
-    for p, n in ends:
-        half[p] = [np.array([0.1, 0.2, 0.7])] * len(half)
-        half[n] = effects[n] // 2
-    lists = ["effect_low", "effect_high", "cdf_low", "cdf_high"]
-    write_table(half.drop(columns=lists), audited.path / TRAINING_EFFECTS, effects_schema(names))
-    assert not np.allclose(whole["p"], [0.1, 0.2, 0.7], atol=0.02)
-    np.testing.assert_allclose(run_shares(audited, names)["p"], [0.1, 0.2, 0.7])
+def test_learnt_tables_are_the_training_halfs_where_there_is_one(tmp_path: Path) -> None:
+    whole = audited(tmp_path / "whole")
+    assert (whole.learnt_distributions, whole.learnt_effects) == (whole.survey_distributions, whole.survey_effects)
+    half = audited(tmp_path / "half", held_out={"respondents": "half"})
+    people = [
+        read_distributions(path).query("granularity == 0")["n"].iloc[0]
+        for path in (whole.learnt_distributions, half.learnt_distributions, half.survey_distributions)
+    ]
+    assert people[0] == 301 == people[1] + people[2]
+    learnt = country_shares(read_distributions(half.learnt_distributions))
+    assert not np.allclose(learnt["p"], country_shares(read_distributions(half.survey_distributions))["p"])
+    ends = read_effects(half.learnt_effects)
+    assert int(ends["n_reference"].iloc[0] + ends["n_treated"].iloc[0]) == people[1]

@@ -13,8 +13,7 @@ import pytest
 
 from causal.runs import Run, file_hash
 from causal.study import Study
-from causal.tables import effects_schema, read_distributions, read_effects, write_table
-from causal.trivial import TRAINING_EFFECTS
+from causal.tables import distributions_schema, read_distributions, read_effects, write_table
 from diagnostics.comparison import compare, comparison_tables
 from diagnostics.diagnosis import MARGINAL, PERFECT, UNIFORM, diagnose
 from diagnostics.inputs import load_inputs
@@ -36,7 +35,11 @@ def add_rivals(run: Run, study: Study, toy: SimpleNamespace) -> None:
     fit = run.inputs("fit/ace") | {"fit": {"held_out": {"questions": ["q5"]}}}
     run.record(study, "fit/effect", fit, [])
     toy.add_label(run, study, "uniform", lambda table: pd.Series(1 / 3, index=table.index))
-    made_from = {"survey_distributions": run.survey_distributions, "training_effects": run.survey_effects}
+    made_from = {
+        "survey_distributions": run.survey_distributions,
+        "learnt_distributions": run.survey_distributions,
+        "learnt_effects": run.survey_effects,
+    }
     record = run.inputs("measure/uniform") | {name: file_hash(path) for name, path in made_from.items()}
     files = [run.model("uniform") / f"{name}.parquet" for name in ("distributions", "effects")]
     run.record(study, "measure/uniform", record | {"computed": "uniform"}, files)
@@ -135,11 +138,8 @@ def test_trivial_rules_are_in_every_part_and_have_no_effect(compared: Run) -> No
 
 def test_a_training_half_gives_the_marginal(compared: Run, study: Study) -> None:
     """A half whose people all answer evenly: its country marginal is the uniform one."""
-    effects = read_effects(compared.survey_effects)
-    even = {name: [np.full(3, 1 / 3)] * len(effects) for name in ("p_reference", "p_treated")}
-    lists = ["effect_low", "effect_high", "cdf_low", "cdf_high"]
-    half = effects.assign(shift=0.0, conf_low=0.0, conf_high=0.0, **even).drop(columns=lists)
-    write_table(half, compared.path / TRAINING_EFFECTS, effects_schema(list(study.attributes)))
+    cells = read_distributions(compared.survey_distributions).assign(p=1 / 3)
+    write_table(cells, compared.training_distributions, distributions_schema(list(study.attributes)))
     found = numbers(compared)["all"]
     assert found[MARGINAL]["S"] == pytest.approx(found[UNIFORM]["S"])
 
