@@ -6,22 +6,19 @@ import argparse
 import json
 import shutil
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causal.cli import run_command, study_parser
+from align.parallel import leave, note, processes, run_launched
+from causal.cli import study_parser
 
 if TYPE_CHECKING:
+    from align.evaluation import Item
     from align.models import Loaded
-    from align.training import Item
-    from causal.fitsettings import FitSettings
+    from align.parallel import Processes
     from causal.runs import Run
     from causal.study import Study
-
-LORA_TARGETS = "all-linear"
-"""Every linear layer but the output head; peft resolves it for each model family."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="go on from a checkpoint with the same inputs (default: auto)",
     )
     arguments = parser.parse_args(argv)
-    return run_command(lambda: fit(arguments))
+    return run_launched(lambda: fit(arguments))
 
 
 def fit(arguments: argparse.Namespace) -> None:
@@ -46,16 +43,21 @@ def fit(arguments: argparse.Namespace) -> None:
     from align.measure import measure_inputs, measure_model, open_run, say_result
     from align.models import folder_fingerprint, load_model, model_fingerprint
 
-    study, run, name = open_run(arguments)
+    among = processes()
+    study, run, name = among.together(lambda: open_run(arguments))
     label, adapter = arguments.label, run.model(arguments.label) / "adapter"
-    inputs = fit_inputs(study, run, name, model_fingerprint(name))
+    inputs = among.together(lambda: fit_inputs(study, run, name, model_fingerprint(name)))
     tuned = None
-    if run.is_done(f"fit/{label}", inputs) and arguments.resume == "auto":
+    kept = among.gather(arguments.resume == "auto" and run.is_done(f"fit/{label}", inputs))[0]
+    if kept:
         print(f"{label}: kept, trained before with the same study, survey effects and model")
     else:
         if arguments.resume == "never":
-            shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
-        tuned = train_adapter(study, run, label, load_model(name), inputs)
+            among.on_main(lambda: shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True))
+        tuned = train_adapter(study, run, label, among.together(lambda: load_model(name)), inputs)
+    leave()
+    if not among.main:
+        return
     measured = measure_inputs(study, run, name, inputs["weights"] + folder_fingerprint(adapter))
     if not run.is_done(f"measure/{label}", measured):
         measure_model(study, run, label, tuned or load_model(name, adapter), measured)
@@ -72,7 +74,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
     return {
         "tables": study.fingerprint(*TABLE_SECTIONS),
         "survey_effects": file_hash(run.survey_effects),
-        "fit": study.fit.model_dump(mode="json"),
+        "fit": study.fit.model_dump(mode="json", exclude={"checkpoint_activations"}),  # same bits either way
         "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
         "model": name,
@@ -83,68 +85,92 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
 def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> Loaded:
     """Train, write ``adapter/`` with its card and ``train.jsonl``; return the tuned model."""
     from align.card import Compared, Training, model_card
+    from align.evaluation import evaluate
+    from align.lora import with_lora
     from align.models import Loaded
-    from align.scoring import check_trie
-    from align.training import evaluate, train
-    from causal.cli import progress_bars
-    from causal.errors import InputError
-    from causal.heldout import HELD_OUT, TRAINED
+    from causal.heldout import PARTS, TRAINED, VALIDATION
 
-    items = prepare(study, run, loaded)
-    trained = items[TRAINED]
-    if not trained:
-        raise InputError(
-            "no toggle to train on is supported; lower effects.support, merge levels, or hold less out (fit.held_out)"
-        )
-    check_trie(loaded.model, trained[0].asked.trie, trained[0].asked.encoded)
-    judged = {part: items[part] for part in HELD_OUT if items[part]} or {TRAINED: trained}
-    before = {part: evaluate(loaded.model, unseen) for part, unseen in judged.items()}
-    model = _with_lora(loaded.model, study.fit)
-    steps = sum(stage.epochs for stage in study.fit.stages) * len(trained)
-    with progress_bars() as bars:
-        bar = bars.add_task(f"training {label}", total=steps, note="")
-        train(
-            model,
-            trained,
-            study.fit,
-            run.model(label),
-            json.dumps(inputs, sort_keys=True),
-            lambda done, loss: bars.update(bar, completed=done, note=f"loss {loss:.4f}"),
-        )
+    among = processes()
+    items = among.together(lambda: _checked(study, run, loaded))
+    judged = {part: items[part] for part in PARTS if items[part] and part != TRAINED} or {TRAINED: items[TRAINED]}
+    before = {part: evaluate(loaded.model, unseen, among) for part, unseen in judged.items()}
+    model = among.together(lambda: with_lora(loaded.model, study.fit))
+    fingerprint = json.dumps(inputs, sort_keys=True)
+    epoch = _train(study, run.model(label), label, model, items[TRAINED], items[VALIDATION], fingerprint, among)
     compared = [
-        Compared(part, sum(len(item.target.reference) for item in unseen), before[part], evaluate(model, unseen))
+        Compared(part, [item.target for item in unseen], before[part], evaluate(model, unseen, among))
         for part, unseen in judged.items()
     ]
-    run.forget(f"measure/{label}")
-    targets = [item.target for item in trained]
-    card = model_card(Training(study, loaded.name, inputs["survey_effects"], targets, compared))
-    files = save_adapter(run, label, model, loaded.name, card)
-    run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
+    targets = [item.target for item in items[TRAINED]]
+    dropout = model.peft_config["default"].lora_dropout
+    card = model_card(Training(study, loaded.name, inputs["survey_effects"], targets, compared, epoch, dropout))
+
+    def keep() -> None:
+        run.forget(f"measure/{label}")
+        files = save_adapter(run, label, model, loaded.name, card)
+        run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
+
+    among.on_main(keep)
     return Loaded(loaded.name, model, loaded.tokenizer, loaded.fingerprint)
 
 
-def _with_lora(model: Any, fit: FitSettings) -> Any:
-    """Put fresh LoRA layers on a model, drawn from the seed."""
-    import torch
-    from peft import LoraConfig, get_peft_model
+def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
+    """Return the items by part, if there is something to train on and the model takes a trie."""
+    from align.scoring import check_trie
+    from causal.errors import InputError
+    from causal.heldout import TRAINED, VALIDATION
 
-    torch.manual_seed(fit.seed)
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
-    config = LoraConfig(
-        r=fit.lora.rank,
-        lora_alpha=fit.lora.alpha,
-        lora_dropout=fit.lora.dropout,
-        target_modules=LORA_TARGETS,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+    items = prepare(study, run, loaded)
+    if not items[TRAINED]:
+        raise InputError(
+            "no toggle to train on is supported; lower effects.support, merge levels, or hold less out (fit.held_out)"
+        )
+    if study.fit.early_stopping and not items[VALIDATION]:
+        raise InputError(
+            f"fit.early_stopping.questions: no toggle of {', '.join(study.fit.validation)} is supported, so nothing "
+            "could choose the epoch; take other questions"
+        )
+    first = items[TRAINED][0].asked
+    check_trie(loaded.model, first.trie, first.encoded)
+    return items
+
+
+def _train(
+    study: Study,
+    folder: Path,
+    label: str,
+    model: Any,
+    trained: Sequence[Item],
+    validation: Sequence[Item],
+    inputs: str,
+    among: Processes,
+) -> int | None:
+    from align.training import plan_steps, train
+    from causal.cli import progress_bars
+
+    if among.count > study.fit.batch:
+        note(
+            f"{among.count} processes share batches of {study.fit.batch}, so {among.count - study.fit.batch} of them "
+            f"have nothing to train on; set fit.batch to a multiple of {among.count}"
+        )
+    with progress_bars(shown=among.main) as bars:
+        bar = bars.add_task(f"training {label}", total=len(plan_steps(study.fit, len(trained))), note="")
+        begun = False
+
+        def say(done: int, loss: float) -> None:
+            nonlocal begun
+            move = bars.update if begun else bars.reset  # a resumed run's time per step begins with its own first
+            move(bar, completed=done, note=f"loss {loss:.4f}")
+            begun = True
+
+        return train(model, trained, study.fit, folder, inputs, say, validation, among)
 
 
 def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
     """Pair the survey's targets, by part, with the prompts of exactly their personas."""
+    from align.evaluation import Item
     from align.questions import ask
     from align.targets import targets
-    from align.training import Item
     from causal.tables import read_effects
 
     return {

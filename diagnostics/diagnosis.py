@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from diagnostics.alignment import Cells, alignment_score, cells, effect_distance, matching_rows, padded
-from diagnostics.ceiling import perfect_alignment, perfect_toggles
+from causal.ceiling import perfect_alignment
+from causal.closeness import alignment_score, effect_distance
+from diagnostics.alignment import Cells, cells, matching_rows, padded
+from diagnostics.ceiling import perfect_toggles
 from diagnostics.classify import CLASSES, certain_class, class_probabilities, classify, indicators, interval_error
 from diagnostics.inputs import Inputs, Measured, toggle_key
 

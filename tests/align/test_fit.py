@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from align.checkpoints import Checkpoint
 from align.fit import main
 from causal.tables import read_distributions
 
@@ -33,7 +34,7 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     card = (ace / "adapter" / "README.md").read_text()
     assert "Trained on: trust, taxes; in Norway, Sweden.\nHeld out: questions work.\n" in card
     assert "Schedule (`paper`): 1 epoch of 1 x `anchor`, then 1 epoch of 1 x `effect`." in card
-    assert card.count("| held-out questions | ") == 2
+    assert card.count("| held-out questions | ") == 3
     record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
     assert record["survey_effects"] in card
     assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": []}
@@ -145,7 +146,7 @@ def test_held_out_parts_reach_card_log_and_report(run, argv):
     assert "4 supported toggles" in card
     rows = [cells for line in card.splitlines() if len(cells := line.strip("| ").split(" | ")) == 5][2:]
     parts = ["questions", "countries, questions trained on", "personas, questions and countries trained on"]
-    assert [(row[0], row[2]) for row in rows[::2]] == [
+    assert [(row[0], row[2]) for row in rows[::3]] == [
         (f"held-out {part}", count) for part, count in zip(parts, "884", strict=True)
     ]
     assert report([str(run.path), "--quiet"]) == 0
@@ -155,9 +156,13 @@ def test_held_out_parts_reach_card_log_and_report(run, argv):
         splits = numbers["labels"][label]["splits"]
         toggles = {"all": 24, "trained": 4, "held_out": 8, "held_out_countries": 8, "held_out_personas": 4}
         assert {name: part["toggles"] for name, part in splits.items()} == toggles
-        for name, row in zip(("held_out", "held_out_countries", "held_out_personas"), rows[first::2], strict=True):
+        names = ("held_out", "held_out_countries", "held_out_personas")
+        for name, row, perfect in zip(names, rows[first::3], rows[2::3], strict=True):
             assert float(row[3]) == pytest.approx(splits[name]["effect_distance"], abs=6e-5)
             assert float(row[4]) == pytest.approx(splits[name]["S"], abs=0.06)
+            assert perfect[1] == "a perfect model"
+            assert float(perfect[3]) == pytest.approx(splits[name]["effect_distance_ceiling"], abs=0.003)
+            assert float(perfect[4]) == pytest.approx(splits[name]["S_ceiling"], abs=0.5)
 
 
 def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
@@ -171,18 +176,16 @@ def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
 
 @pytest.mark.parametrize("change", ["fit.schedule=[{epochs: 2, effect: 1}]", "fit.weights=precision"])
 def test_another_schedule_or_weighting_does_not_go_on_from_the_checkpoint(run, argv, monkeypatch, change):
-    import align.training
+    taken = Checkpoint.save
 
-    taken = align.training._save_checkpoint
-
-    def killed(path, model, optimiser, step, inputs):
-        taken(path, model, optimiser, step, inputs)
-        if step == 3:
+    def killed(self, model, optimiser, progress):
+        taken(self, model, optimiser, progress)
+        if progress.step == 3:
             raise KeyboardInterrupt
 
     epochs = ["--set", "fit.epochs="] if "schedule" in change else []
     with monkeypatch.context() as patched:
-        patched.setattr(align.training, "_save_checkpoint", killed)
+        patched.setattr(Checkpoint, "save", killed)
         assert main(argv) == 130
     assert (run.model("ace") / "checkpoint" / "state.safetensors").is_file()
     assert main([*argv, *epochs, "--set", change]) == 0

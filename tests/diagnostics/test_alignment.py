@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal.closeness import alignment_score, effect_distance
 from causal.errors import InputError
-from diagnostics.alignment import alignment_score, cells, change, effect_distance, matching_rows, padded
+from diagnostics.alignment import cells, change, matching_rows, padded
 
 
 def test_alignment_score_by_hand() -> None:

@@ -6,7 +6,8 @@ from math import comb
 
 import numpy as np
 
-from diagnostics.ceiling import mean_shift, perfect_alignment, perfect_toggles
+from causal.ceiling import perfect_alignment
+from diagnostics.ceiling import mean_shift, perfect_toggles
 
 
 def _exact(p: float, n: int) -> tuple[np.ndarray, np.ndarray]:
