@@ -59,6 +59,38 @@ def test_the_adapter_measured_by_itself_gives_the_same_table(run, argv):
     assert np.abs(ace - base).max() > 0.01, "training must have moved something"
 
 
+def test_plain_transformers_and_peft_give_the_same_option_probabilities(study, run, argv):
+    """Our code only words the prompt: the template, the tokens and the sums are done here, one row per option."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from align.measure import main as measure
+    from align.prompts import wording
+
+    assert main(argv) == 0
+    adapter = run.model("ace") / "adapter"
+    assert measure([*argv, "--label", "again", "--adapter", str(adapter)]) == 0
+    table = read_distributions(run.model("again") / "distributions.parquet")
+    tokenizer = AutoTokenizer.from_pretrained(study.model.name)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(study.model.name), str(adapter)).eval()
+    seen = 0
+    for (country, question, gender, place), rows in table.groupby(["country", "question", "gender", "place"]):
+        asked = wording(study, country, question, {"gender": gender, "place": place})
+        chat = [{"role": "user", "content": asked.prompt}]
+        start = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        before = tokenizer(start, add_special_tokens=False)["input_ids"]
+        sums = []
+        for option in asked.options:
+            ids = tokenizer(start + option, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            with torch.no_grad():
+                logp = model(ids).logits[0].log_softmax(-1)
+            sums.append(sum(logp[i - 1, ids[0, i]] for i in range(len(before), ids.shape[1])))
+        np.testing.assert_allclose(torch.stack(sums).softmax(0), rows.sort_values("option")["p"], atol=1e-4)
+        seen += len(rows)
+    assert seen == len(table)
+
+
 def test_finished_training_is_kept_until_an_input_changes(run, argv, capsys):
     assert main(argv) == 0
     written = (run.model("ace") / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
