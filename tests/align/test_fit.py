@@ -226,6 +226,50 @@ def test_another_schedule_or_weighting_does_not_go_on_from_the_checkpoint(run, a
     assert one.read_bytes() == two.read_bytes()
 
 
+class Bars:
+    """Stands for the progress bars and keeps what they are told."""
+
+    def __init__(self):
+        self.told = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def add_task(self, name, total, note):
+        self.told.append(("add", total))
+
+    def reset(self, bar, completed, note):
+        self.told.append(("reset", completed))
+
+    def update(self, bar, completed, note):
+        self.told.append(("update", completed))
+
+
+def test_the_time_left_of_a_resumed_run_is_from_its_own_steps(run, argv, monkeypatch):
+    """A bar that jumps to the steps done before would take them for fast ones; a reset starts the clock."""
+    import causal.cli
+
+    taken, bars = Checkpoint.save, Bars()
+
+    def killed(self, model, optimiser, progress):
+        taken(self, model, optimiser, progress)
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", killed)
+        assert main(argv) == 130
+    with monkeypatch.context() as patched:
+        patched.setattr(causal.cli, "progress_bars", lambda **_: bars)
+        patched.setattr("align.measure.measure_model", lambda *_: None)
+        patched.setattr("align.measure.say_result", lambda *_: None)
+        assert main(argv) == 0
+    assert bars.told == [("add", 8), ("reset", 6), ("update", 7), ("update", 8)]
+
+
 TWO_STAGES = "fit.schedule=[{epochs: 8, anchor: 1, level_w1: 1}, {epochs: 12, level_kl: 1, effect: 100}]"
 
 

@@ -26,14 +26,19 @@ def settings(**changes) -> FitSettings:
 JOINT = [{"epochs": 1, "anchor": 0.5, "level_w1": 2}, {"epochs": 2, "level_kl": 1, "effect": 100}]
 
 
-def lora(study, seed=0, rank=2, dropout=0.1):
+def lora(study, seed=0, rank=2, dropout=0.1, touched=False):
+    """A model with LoRA; ``touched``, its B matrices are not 0, so that dropout shows from the first step."""
     from peft import LoraConfig, get_peft_model
 
     model = load_model(study.model.name).model
     torch.manual_seed(seed)
-    return get_peft_model(
+    made = get_peft_model(
         model, LoraConfig(r=rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
     )
+    for name, parameter in made.named_parameters() if touched else ():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -242,6 +247,27 @@ def test_each_item_once_per_epoch_in_batches(study, items, tmp_path):
         assert sorted(seen) == sorted((i.target.country, i.target.question) for i in items)
 
 
+def test_dropout_differs_by_seed_step_and_item_and_by_nothing_else(study, items, tmp_path):
+    """With a learning rate of nearly 0 the loss changes by dropout alone."""
+
+    def losses(name, **changes) -> dict:
+        fit = settings(schedule="effect", epochs=2, learning_rate=1e-12, **changes)
+        train(lora(study, dropout=0.5, touched=True), items, fit, tmp_path / name, "x", lambda *_: None)
+        return {(r["country"], r["question"], r["epoch"]): r["loss"] for r in log_of(tmp_path / name)}
+
+    first = losses("first", batch=4)
+    assert losses("again", batch=4) == first
+    assert all(first[(*key[:2], 1)] != first[(*key[:2], 2)] for key in first), "another step, another mask"
+    other = losses("other", batch=4, seed=1)
+    assert all(other[key] != first[key] for key in first)
+    alone = losses("alone", batch=1)
+    assert sum(alone[key] == first[key] for key in first) <= 2, "as a step of its own it has another number"
+    twins = settings(schedule="effect", epochs=2, batch=2)
+    train(lora(study, dropout=0.5, touched=True), items[:1] * 2, twins, tmp_path / "twins", "x", lambda *_: None)
+    one, two, *_ = (line["loss"] for line in log_of(tmp_path / "twins"))
+    assert one != two, "two items of a step have masks of their own"
+
+
 def test_warm_up_rises_linearly_then_stays():
     fit = settings(warmup=0.3, learning_rate=1.0)
     assert [learning_rate(fit, step, 10) for step in range(1, 7)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
@@ -290,10 +316,11 @@ def test_early_stopping_keeps_the_best_epoch(study, items, validation, tmp_path,
 
 
 def test_the_validation_loss_is_the_stages_own_without_dropout(study, items, validation, tmp_path):
-    fit = stopping(1, schedule=[{"epochs": 2, "level_kl": 1, "effect": 100}], learning_rate=1e-9)
-    train(lora(study, dropout=0.5), items, fit, tmp_path, "x", lambda *_: None, validation)
+    schedule = [{"epochs": 1, "anchor": 1}, {"epochs": 2, "level_kl": 1, "effect": 100}]
+    fit = stopping(1, schedule=schedule, learning_rate=1e-12)
+    train(lora(study, dropout=0.5, touched=True), items, fit, tmp_path, "x", lambda *_: None, validation)
     told = next(line["validation"] for line in log_of(tmp_path) if "validation" in line)
-    model = lora(study).eval()
+    model = lora(study, touched=True).eval()
     means = {}
     for name in ("level_kl", "effect"):
         with torch.no_grad():
