@@ -13,7 +13,7 @@ from align.targets import Target
 
 
 def test_the_ceiling_of_a_toggle_by_enumeration():
-    """K=2, shares .4 and .5 of 15 and 20 people: d_CDF = |shift - truth| / 2, S = 100 (1 - |share - truth|)."""
+    """K=2, shares .4 and .5 of 15 and 200 people: d_CDF = |shift - truth| / 2, S = 100 (1 - |share - truth|)."""
     target = Target(
         "x",
         "q",
@@ -24,13 +24,13 @@ def test_the_ceiling_of_a_toggle_by_enumeration():
         np.array([[0.6, 0.4]]),
         np.array([[0.5, 0.5]]),
         np.array([15.0]),
-        np.array([20.0]),
+        np.array([200.0]),
         np.array([[-0.1, 0.1]]),
         np.array([1.0]),
     )
-    at = {(n, p): [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)] for n, p in ((15, 0.4), (20, 0.5))}
-    ends = product(enumerate(at[15, 0.4]), enumerate(at[20, 0.5]))
-    distance = sum(w0 * w1 * abs(k1 / 20 - k0 / 15 - 0.1) / 2 for (k0, w0), (k1, w1) in ends)
+    at = {(n, p): [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)] for n, p in ((15, 0.4), (200, 0.5))}
+    ends = product(enumerate(at[15, 0.4]), enumerate(at[200, 0.5]))
+    distance = sum(w0 * w1 * abs(k1 / 200 - k0 / 15 - 0.1) / 2 for (k0, w0), (k1, w1) in ends)
     score = 100 * (1 - sum(w * abs(k / 15 - 0.4) for k, w in enumerate(at[15, 0.4])))
     found = ceiling([target] * 60)  # 200 draws of each
     assert found.effect_distance == pytest.approx(distance, abs=0.003)

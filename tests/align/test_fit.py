@@ -197,6 +197,41 @@ def test_held_out_parts_reach_card_log_and_report(run, argv):
             assert float(perfect[4]) == pytest.approx(splits[name]["S_ceiling"], abs=0.5)
 
 
+def test_validation_questions_are_a_part_of_the_report(run, argv):
+    from align.measure import main as measure
+    from diagnostics.report import main as report
+
+    argv = [*argv, "--set", "fit.epochs=4", "--set", "fit.early_stopping={questions: [taxes]}"]
+    assert measure([*argv, "--label", "base"]) == 0
+    assert main(argv) == 0
+    assert report([str(run.path), "--quiet"]) == 0
+    numbers = json.loads((run.path / "scores.json").read_text())
+    assert numbers["validation"] == ["taxes"]
+    assert numbers["held_out"] == ["work"]
+    splits = numbers["labels"]["ace"]["splits"]
+    assert {name: part["toggles"] for name, part in splits.items()} == {
+        "all": 24,
+        "trained": 8,
+        "validation": 8,
+        "held_out": 8,
+    }
+    log = [json.loads(line) for line in (run.model("ace") / "train.jsonl").read_text().splitlines()]
+    told = [line for line in log if "validation" in line]
+    best = next(line for line in told if line["epoch"] == told[-1]["best_epoch"])["validation"]["scores"]
+    assert splits["validation"]["effect_distance"] == pytest.approx(best["effect_distance"], abs=1e-5)
+    assert splits["validation"]["S"] == pytest.approx(best["alignment"], abs=1e-3)
+    assert "chose the epoch" in (run.path / "report.html").read_text()
+
+
+def test_no_supported_validation_toggle_is_exit_2(argv, capsys, monkeypatch):
+    import align.fit
+
+    prepared = align.fit.prepare
+    monkeypatch.setattr(align.fit, "prepare", lambda *a: prepared(*a) | {"validation": []})
+    assert main([*argv, "--set", "fit.epochs=4", "--set", "fit.early_stopping={questions: [taxes]}"]) == 2
+    assert "no toggle of taxes is supported" in capsys.readouterr().err
+
+
 def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
     assert main([*argv, "--set", "fit.held_out={personas: [{gender: man}, {gender: woman}]}"]) == 2
     assert "hold less out" in capsys.readouterr().err

@@ -433,9 +433,18 @@ def test_inputs_of_a_fit_change_with_what_it_depends_on(study, run):
         {"schedule": [*JOINT[:1], JOINT[1] | {"effect": 99}]},
         {"weights": "precision"},
         {"held_out": {"countries": ["SE"]}},
+        {"batch": 2},
+        {"warmup": 0.1},
+        {"clip": 1.0},
+        {"lora": {"targets": ["q_proj"]}},
+        {"epochs": 4},
+        {"epochs": 4, "early_stopping": {"questions": ["work"]}},
+        {"epochs": 4, "early_stopping": {"questions": ["work"], "patience": 2}},
     ):
         changed = study.model_copy(update={"fit": FitSettings.model_validate(change)})
         assert fit_inputs(changed, run, "m", "w") not in (base, *seen)
         seen.append(fit_inputs(changed, run, "m", "w"))
+    again = study.model_copy(update={"fit": study.fit.model_copy(update={"checkpoint_activations": "always"})})
+    assert fit_inputs(again, run, "m", "w") == base, "who ran out of memory goes on from the checkpoint"
     renamed = study.survey.model_copy(update={"countries": {"NO": "Norge", "SE": "Sverige"}})
     assert fit_inputs(study.model_copy(update={"survey": renamed}), run, "m", "w") != base, "prompts name the country"
