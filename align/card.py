@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from align.evaluation import Scores
 from align.targets import RESPONDENTS, Target
-from align.training import Scores
+from causal.ceiling import perfect_alignment, perfect_distance
 from causal.fitsettings import FitSettings, HeldOut, Stage
-from causal.heldout import COUNTRIES, PERSONAS, QUESTIONS, TRAINED
+from causal.heldout import COUNTRIES, PERSONAS, QUESTIONS, TRAINED, VALIDATION
 from causal.study import Study
 
 
@@ -17,25 +20,36 @@ class Compared:
     """Scores of the base and of the tuned model on one part of the survey (`causal.heldout.PARTS`)."""
 
     part: str
-    toggles: int
+    targets: Sequence[Target]
     before: Scores
     after: Scores
+
+    @property
+    def toggles(self) -> int:
+        """How many toggles the scores are of."""
+        return sum(len(target.reference) for target in self.targets)
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a card says about one training: data, splits, scores before and after."""
+    """What a card says about one training: data, splits, scores before and after.
+
+    ``epoch`` is the one that early stopping chose, None without; ``dropout`` is the adapter's own.
+    """
 
     study: Study
     base: str
     data_hash: str
     trained: Sequence[Target]
     compared: Sequence[Compared]
+    epoch: int | None
+    dropout: float
 
 
 _PARTS = {
     TRAINED: "what it was trained on itself",
     RESPONDENTS: "what it was trained on, as the other half of the respondents answered",
+    VALIDATION: "questions that chose the epoch",
     QUESTIONS: "held-out questions",
     COUNTRIES: "held-out countries, questions trained on",
     PERSONAS: "held-out personas, questions and countries trained on",
@@ -59,8 +73,8 @@ tags: [lora, ace-align, survey]
 
 **Target.** The effects of {", ".join(study.attributes)} on the answers to {len(questions)} survey questions,
 {toggles} supported toggles at the finest persona granularity. {_objectives(fit)}
-AdamW at learning rate {fit.learning_rate:g}, LoRA rank {fit.lora.rank}, alpha {fit.lora.alpha},
-dropout {fit.lora.dropout:g}, seed {fit.seed}.
+{_optimiser(fit)} LoRA rank {fit.lora.rank}, alpha {fit.lora.alpha}, dropout {training.dropout:g},
+on {_lora_targets(fit)}. Seed {fit.seed}.{_stopping(training)}
 
 **Data.** Survey effects table, SHA-256 `{training.data_hash}`.
 Trained on: {", ".join(questions)}; in {", ".join(countries)}.
@@ -72,15 +86,20 @@ Held out: {_held_out(fit.held_out, study)}.
 | --- | --- | --- | --- | --- |
 {rows}
 
-The survey itself is a sample, so even a perfect model would not reach 0 and 100; the run's report gives that ceiling.
+A *perfect model* answers as the survey does and is scored against a new sample of the same size: what sampling noise
+alone costs. Nothing can be expected to do better.
 
 **Prompt.** Layout `{study.prompt.layout}`, options as `{study.prompt.options}`.
 Other prompts are another model under audit.
 
-**Intended use.** Studying how well a model reproduces a survey's attribute effects.
+**Intended use.** Studying how well a model reproduces a survey's attribute effects, and how training changes that.
 
-**Limits.** It speaks for group averages of one survey at one time, not for any person; it must not replace asking
-people.
+**Limits.** It speaks for group averages of one survey at one time, in the countries and attributes named above, not for
+any person; it must not replace asking people, nor decide about them. What is held out above was never seen; all
+else may be learnt by heart. Other prompts, languages and attributes were not tested.
+
+**Loading.** `peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(...), "this folder")`; score an
+option by the summed log-probability of its tokens after the prompt, renormalised over the options.
 """
 
 
@@ -89,10 +108,48 @@ def _whose(fit: FitSettings) -> str:
 
 
 def _rows(item: Compared) -> list[str]:
+    answers = ("base model", item.before), ("with this adapter", item.after), ("a perfect model", ceiling(item.targets))
     return [
         f"| {_PARTS[item.part]} | {who} | {item.toggles} | {scores.effect_distance:.4f} | {scores.alignment:.1f} |"
-        for who, scores in (("base model", item.before), ("with this adapter", item.after))
+        for who, scores in answers
     ]
+
+
+def ceiling(targets: Sequence[Target]) -> Scores:
+    """Return the scores that a perfect model would have on some targets, given their sampling noise."""
+    distances, scores = [], []
+    for target in targets:
+        options = np.full(len(target.reference), target.p_reference.shape[1])
+        ends = target.p_reference, target.p_treated, target.n_reference, target.n_treated
+        distances.append(perfect_distance(*ends, options))
+        position, first = np.unique(np.concatenate([target.reference, target.treated]), return_index=True)
+        p, n = np.concatenate(ends[:2])[first], np.concatenate(ends[2:])[first]
+        scores.append(perfect_alignment(p, options[:1].repeat(len(p)), n)[target.belongs[position]])
+    return Scores(float(np.concatenate(distances).mean()), float(np.concatenate(scores).mean()))
+
+
+def _optimiser(fit: FitSettings) -> str:
+    words = [f"AdamW at learning rate {fit.learning_rate:g}"]
+    words += [f"after a linear warm-up over {fit.warmup:.0%} of the steps"] if fit.warmup else []
+    words += [f"{fit.batch} questions (each in one country) per step"] if fit.batch > 1 else []
+    words += [f"gradients clipped at norm {fit.clip:g}"] if fit.clip else []
+    return ", ".join(words) + "."
+
+
+def _lora_targets(fit: FitSettings) -> str:
+    named = fit.lora.targets
+    return "every linear layer but the output head" if isinstance(named, str) else ", ".join(named)
+
+
+def _stopping(training: Training) -> str:
+    fit = training.study.fit
+    if not fit.early_stopping:
+        return ""
+    planned = sum(stage.epochs for stage in fit.stages)
+    return (
+        f"\nOf {planned} epochs planned, epoch {training.epoch} is kept: the one of the "
+        f"last stage with the lowest loss on {', '.join(fit.validation)} (patience {fit.early_stopping.patience})."
+    )
 
 
 def _objectives(fit: FitSettings) -> str:

@@ -6,22 +6,19 @@ import argparse
 import json
 import shutil
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causal.cli import run_command, study_parser
+from align.parallel import leave, note, processes, run_launched
+from causal.cli import study_parser
 
 if TYPE_CHECKING:
+    from align.evaluation import Item
     from align.models import Loaded
-    from align.training import Item
-    from causal.fitsettings import FitSettings
+    from align.parallel import Processes
     from causal.runs import Run
     from causal.study import Study
-
-LORA_TARGETS = "all-linear"
-"""Every linear layer but the output head; peft resolves it for each model family."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,40 +41,52 @@ def main(argv: Sequence[str] | None = None) -> int:
         "level_kl,temperature,marginal,uniform",
     )
     arguments = parser.parse_args(argv)
-    return run_command(lambda: fit(arguments))
+    return run_launched(lambda: fit(arguments))
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    """Train and measure the model, then make the rivals asked for."""
+    """Train the model and the rivals asked for that are trained, then measure all and make the others."""
     from align.measure import open_run, say_result
-    from align.rivals import make_rivals, rivals_asked
+    from align.rivals import make_rivals, rivals_asked, trainings
 
-    study, run, name = open_run(arguments)
+    among = processes()
+    study, run, name = among.together(lambda: open_run(arguments))
     label = arguments.label
-    rivals = rivals_asked(arguments.baselines, study, label)
-    fit_label(study, run, name, label, arguments.resume)
-    make_rivals(study, run, name, label, rivals, lambda *of: fit_label(of[0], of[1], name, of[2], arguments.resume))
+    rivals = among.together(lambda: rivals_asked(arguments.baselines, study, label))
+    todo = {label: (study, run)} | trainings(study, run, rivals)
+    for own, (changed, folder) in todo.items():
+        train_label(changed, folder, name, own, arguments.resume, among)
+    leave()
+    if not among.main:
+        return
+    measure_tuned(study, run, name, label)
+    make_rivals(study, run, name, label, rivals, lambda own: measure_tuned(*todo[own], name, own))
     say_result(run, label)
     print(run.model(label) / "adapter")
 
 
-def fit_label(study: Study, run: Run, name: str, label: str, resume: str) -> None:
-    """Train, save the adapter and measure the tuned model under its label, as far as that is not done."""
+def train_label(study: Study, run: Run, name: str, label: str, resume: str, among: Processes) -> None:
+    """Train and save the adapter of a label, unless that is done."""
+    from align.models import load_model, model_fingerprint
+
+    inputs = among.together(lambda: fit_inputs(study, run, name, model_fingerprint(name)))
+    if among.gather(resume == "auto" and run.is_done(f"fit/{label}", inputs))[0]:
+        print(f"{label}: kept, trained before with the same study, survey effects and model")
+        return
+    if resume == "never":
+        among.on_main(lambda: shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True))
+    train_adapter(study, run, label, among.together(lambda: load_model(name)), inputs)
+
+
+def measure_tuned(study: Study, run: Run, name: str, label: str) -> None:
+    """Measure a trained label, unless that is done; its checkpoint has served its purpose then."""
     from align.measure import measure_inputs, measure_model
     from align.models import folder_fingerprint, load_model, model_fingerprint
 
     adapter = run.model(label) / "adapter"
-    inputs = fit_inputs(study, run, name, model_fingerprint(name))
-    tuned = None
-    if run.is_done(f"fit/{label}", inputs) and resume == "auto":
-        print(f"{label}: kept, trained before with the same study, survey effects and model")
-    else:
-        if resume == "never":
-            shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
-        tuned = train_adapter(study, run, label, load_model(name), inputs)
-    measured = measure_inputs(study, run, name, inputs["weights"] + folder_fingerprint(adapter))
-    if not run.is_done(f"measure/{label}", measured):
-        measure_model(study, run, label, tuned or load_model(name, adapter), measured)
+    inputs = measure_inputs(study, run, name, model_fingerprint(name) + folder_fingerprint(adapter))
+    if not run.is_done(f"measure/{label}", inputs):
+        measure_model(study, run, label, load_model(name, adapter), inputs)
     shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
 
 
@@ -90,7 +99,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
         "tables": study.fingerprint(*TABLE_SECTIONS),
         "survey_effects": file_hash(run.survey_effects),
         **({"training_effects": file_hash(run.training_effects)} if study.fit.held_out.respondents else {}),
-        "fit": study.fit.model_dump(mode="json"),
+        "fit": study.fit.model_dump(mode="json", exclude={"checkpoint_activations"}),  # same bits either way
         "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
         "model": name,
@@ -98,73 +107,97 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
     }
 
 
-def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> Loaded:
-    """Train, write ``adapter/`` with its card and ``train.jsonl``; return the tuned model."""
+def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> None:
+    """Train, write ``adapter/`` with its card and ``train.jsonl``."""
     from align.card import Compared, Training, model_card
-    from align.models import Loaded
-    from align.scoring import check_trie
+    from align.evaluation import evaluate
+    from align.lora import with_lora
     from align.targets import RESPONDENTS
-    from align.training import evaluate, train
-    from causal.cli import progress_bars
+    from causal.heldout import PARTS, TRAINED, VALIDATION
+
+    among = processes()
+    items = among.together(lambda: _checked(study, run, loaded))
+    seen = (TRAINED, VALIDATION) if study.fit.held_out.respondents else (TRAINED,)
+    unseen_parts = (part for part in (RESPONDENTS, *PARTS) if part not in seen and items.get(part))
+    judged = {part: items[part] for part in unseen_parts} or {TRAINED: items[TRAINED]}
+    before = {part: evaluate(loaded.model, unseen, among) for part, unseen in judged.items()}
+    model = among.together(lambda: with_lora(loaded.model, study.fit))
+    fingerprint = json.dumps(inputs, sort_keys=True)
+    epoch = _train(study, run.model(label), label, model, items[TRAINED], items[VALIDATION], fingerprint, among)
+    compared = [
+        Compared(part, [item.target for item in unseen], before[part], evaluate(model, unseen, among))
+        for part, unseen in judged.items()
+    ]
+    targets = [item.target for item in items[TRAINED]]
+    dropout = model.peft_config["default"].lora_dropout
+    learnt = inputs.get("training_effects", inputs["survey_effects"])
+    card = model_card(Training(study, loaded.name, learnt, targets, compared, epoch, dropout))
+
+    def keep() -> None:
+        run.forget(f"measure/{label}")
+        files = save_adapter(run, label, model, loaded.name, card)
+        run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
+
+    among.on_main(keep)
+
+
+def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
+    """Return the items by part, if there is something to train on and the model takes a trie."""
+    from align.scoring import check_trie
     from causal.errors import InputError
-    from causal.heldout import HELD_OUT, TRAINED
+    from causal.heldout import TRAINED, VALIDATION
 
     items = prepare(study, run, loaded)
-    trained = items[TRAINED]
-    if not trained:
+    if not items[TRAINED]:
         raise InputError(
             "no toggle to train on is supported; lower effects.support, merge levels, or hold less out (fit.held_out)"
         )
-    check_trie(loaded.model, trained[0].asked.trie, trained[0].asked.encoded)
-    judged = {part: items[part] for part in (RESPONDENTS, *HELD_OUT) if items.get(part)} or {TRAINED: trained}
-    before = {part: evaluate(loaded.model, unseen) for part, unseen in judged.items()}
-    model = _with_lora(loaded.model, study.fit)
-    steps = sum(stage.epochs for stage in study.fit.stages) * len(trained)
-    with progress_bars() as bars:
-        bar = bars.add_task(f"training {label}", total=steps, note="")
-        train(
-            model,
-            trained,
-            study.fit,
-            run.model(label),
-            json.dumps(inputs, sort_keys=True),
-            lambda done, loss: bars.update(bar, completed=done, note=f"loss {loss:.4f}"),
+    if study.fit.early_stopping and not items[VALIDATION]:
+        raise InputError(
+            f"fit.early_stopping.questions: no toggle of {', '.join(study.fit.validation)} is supported, so nothing "
+            "could choose the epoch; take other questions"
         )
-    compared = [
-        Compared(part, sum(len(item.target.reference) for item in unseen), before[part], evaluate(model, unseen))
-        for part, unseen in judged.items()
-    ]
-    run.forget(f"measure/{label}")
-    targets = [item.target for item in trained]
-    learnt = inputs.get("training_effects", inputs["survey_effects"])
-    card = model_card(Training(study, loaded.name, learnt, targets, compared))
-    files = save_adapter(run, label, model, loaded.name, card)
-    run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
-    return Loaded(loaded.name, model, loaded.tokenizer, loaded.fingerprint)
+    first = items[TRAINED][0].asked
+    check_trie(loaded.model, first.trie, first.encoded)
+    return items
 
 
-def _with_lora(model: Any, fit: FitSettings) -> Any:
-    """Put fresh LoRA layers on a model, drawn from the seed."""
-    import torch
-    from peft import LoraConfig, get_peft_model
+def _train(
+    study: Study,
+    folder: Path,
+    label: str,
+    model: Any,
+    trained: Sequence[Item],
+    validation: Sequence[Item],
+    inputs: str,
+    among: Processes,
+) -> int | None:
+    from align.training import plan_steps, train
+    from causal.cli import progress_bars
 
-    torch.manual_seed(fit.seed)
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
-    config = LoraConfig(
-        r=fit.lora.rank,
-        lora_alpha=fit.lora.alpha,
-        lora_dropout=fit.lora.dropout,
-        target_modules=LORA_TARGETS,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+    if among.count > study.fit.batch:
+        note(
+            f"{among.count} processes share batches of {study.fit.batch}, so {among.count - study.fit.batch} of them "
+            f"have nothing to train on; set fit.batch to a multiple of {among.count}"
+        )
+    with progress_bars(shown=among.main) as bars:
+        bar = bars.add_task(f"training {label}", total=len(plan_steps(study.fit, len(trained))), note="")
+        begun = False
+
+        def say(done: int, loss: float) -> None:
+            nonlocal begun
+            move = bars.update if begun else bars.reset  # a resumed run's time per step begins with its own first
+            move(bar, completed=done, note=f"loss {loss:.4f}")
+            begun = True
+
+        return train(model, trained, study.fit, folder, inputs, say, validation, among)
 
 
 def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
     """Pair the survey's targets, by part, with the prompts of exactly their personas."""
+    from align.evaluation import Item
     from align.questions import ask
     from align.targets import run_targets
-    from align.training import Item
 
     return {
         part: [Item(ask(study, loaded, one.country, one.question, one.personas), one) for one in found]

@@ -91,8 +91,13 @@ def variant(study: Study, name: str) -> Study:
     return study.model_copy(update={"fit": settings})
 
 
+def trainings(study: Study, run: Run, names: Sequence[str]) -> dict[str, tuple[Study, Run]]:
+    """Return, for each rival asked for that is trained, the study that makes it and the folder to record it in."""
+    return {name: (variant(study, name), VariantRun(run.path, study)) for name in names if name in TRAINED}
+
+
 def make_rivals(
-    study: Study, run: Run, model: str, label: str, names: Sequence[str], train: Callable[[Study, Run, str], None]
+    study: Study, run: Run, model: str, label: str, names: Sequence[str], measure_tuned: Callable[[str], None]
 ) -> None:
     """Make every rival a label in the run folder; what is there with the same inputs is kept.
 
@@ -101,9 +106,9 @@ def make_rivals(
     study, run, model, label
         Of the main model.
     names : sequence of str
-        From `rivals_asked`.
-    train : callable
-        Trains and measures a study's model under a label, unless that is done.
+        From `rivals_asked`; those of `trainings` are trained.
+    measure_tuned : callable
+        Measures a trained rival, unless that is done.
     """
     if not names:
         return
@@ -111,11 +116,10 @@ def make_rivals(
     run.record(study, RIVALS_STEP, {"main": label, "rivals": rivals}, [])
     for place, name in enumerate(names, start=1):
         print(f"rival {place} of {len(names)}: {name}", flush=True)
-        own = VariantRun(run.path, study)
         if name in TRAINED:
-            train(variant(study, name), own, name)
+            measure_tuned(name)
         elif name in MEASURED:
-            _measure(variant(study, name), own, model, name)
+            _measure(variant(study, name), VariantRun(run.path, study), model, name)
         else:
             _compute(study, run, model, name)
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from causal.errors import InputError
 from causal.estimators.pooled import noise_variance
-from causal.heldout import PARTS, TRAINED, parts
+from causal.heldout import PARTS, TRAINED, VALIDATION, parts
 from causal.runs import Run
 from causal.study import Study
 from causal.tables import estimated_by, read_effects
@@ -38,6 +38,8 @@ class Target:
         Positions in ``personas`` of the two ends.
     p_reference, p_treated : ndarray, shape (toggles, K)
         The survey's distributions at the two ends.
+    n_reference, n_treated : ndarray, shape (toggles,)
+        Effective respondents at the two ends.
     effect : ndarray, shape (toggles, K)
         The effects to learn: treated minus reference of the cells, or of the pooled distributions.
     weight : ndarray, shape (toggles,)
@@ -52,28 +54,32 @@ class Target:
     treated: np.ndarray
     p_reference: np.ndarray
     p_treated: np.ndarray
+    n_reference: np.ndarray
+    n_treated: np.ndarray
     effect: np.ndarray
     weight: np.ndarray
 
 
 def run_targets(study: Study, run: Run) -> dict[str, list[Target]]:
-    """Return the targets of a run folder by part, those trained on from the respondents that training may see.
+    """Return the targets of a run folder by part, those that training sees from the respondents that it may see.
 
-    Where the study halves the respondents, `TRAINED` is from the training half, and every other part from the
-    evaluation half: also `RESPONDENTS`, what is trained on as the other people answered it.
+    Where the study halves the respondents, `TRAINED` and `VALIDATION` are from the training half, and every other part
+    from the evaluation half: also `RESPONDENTS`, what is trained on as the other people answered it.
     """
     found = targets(study, read_effects(run.survey_effects))
     if not study.fit.held_out.respondents:
         return found
     learnt = targets(study, read_effects(run.training_effects))
-    return {**found, TRAINED: learnt[TRAINED], RESPONDENTS: found[TRAINED]}
+    seen = {part: learnt[part] for part in (TRAINED, VALIDATION)}
+    return {**found, **seen, RESPONDENTS: found[TRAINED]}
 
 
 def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     """Return the targets by part (`causal.heldout.PARTS`), from the finest granularity in the effects table.
 
     Levels are always the cells' own (estimator ``cell``); effects are as ``fit.targets`` says. A (country, question)
-    without a supported toggle in a part has no target there.
+    without a supported toggle in a part has no target there. Validation questions are left out in held-out countries
+    and for held-out personas, which must not choose the epoch.
 
     Raises
     ------
@@ -83,7 +89,10 @@ def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     cells = estimated_by(effects)
     _require_countries(study, cells)
     rows = cells[(cells["granularity"] == cells["granularity"].max()) & cells["supported"]].reset_index(drop=True)
-    goals, part = _goals(study, rows, effects), parts(rows, study.fit.held_out, study)
+    part = parts(rows, study.fit.held_out, study, study.fit.validation)
+    kept = (part != VALIDATION) | (parts(rows, study.fit.held_out, study) == TRAINED)
+    rows, part = rows[kept].reset_index(drop=True), part[kept]
+    goals = _goals(study, rows, effects)
     order = {name: i for i, name in enumerate(study.questions)}
     groups = rows.groupby([part, rows["country"], rows["question"]], sort=False).indices
     found: dict[str, list[Target]] = {name: [] for name in PARTS}
@@ -171,6 +180,8 @@ def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray) -> 
         pairs[:, 1],
         reference,
         treated,
+        rows["n_eff_reference"].to_numpy(dtype=float),
+        rows["n_eff_treated"].to_numpy(dtype=float),
         effect,
         precision_weights(rows) if study.fit.weights == "precision" else np.ones(len(rows)),
     )
@@ -178,4 +189,5 @@ def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray) -> 
 
 def _belongs(study: Study, country: str, question: str, part: str, personas: Sequence[dict[str, str]]) -> np.ndarray:
     cells = pd.DataFrame(list(personas), columns=list(study.attributes), dtype=object)
-    return parts(cells.assign(country=country, question=question), study.fit.held_out, study) == part
+    rows = cells.assign(country=country, question=question)
+    return parts(rows, study.fit.held_out, study, study.fit.validation) == part

@@ -1,21 +1,22 @@
-"""The training loop: one step per (country, question) trie, checkpoint after every step, resume."""
+"""The training loop: batches of (country, question) tries, a checkpoint after every step, early stopping, resume."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from align.objectives import alignment_score, anchor, cdf_shift, effect, level_kl, level_w1
-from align.questions import Asked
-from align.scoring import option_logprobs
-from align.targets import Target
+from align.activations import recompute, recompute_if_large, within_memory
+from align.checkpoints import Checkpoint, Progress, adapter_weights, truncate_log, writing
+from align.evaluation import Item, Validation, objectives, validate, weighted_sum
+from align.parallel import ALONE, Processes
 from causal.errors import RunError
-from causal.files import replace_file, write_text
 from causal.fitsettings import FitSettings, Stage
 
 if TYPE_CHECKING:
@@ -23,193 +24,243 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One (country, question) to train or evaluate on: its trie and its targets."""
+class Step:
+    """One step of the optimiser.
 
-    asked: Asked
-    target: Target
+    Attributes
+    ----------
+    number, epoch : int
+        From 1.
+    stage : Stage
+        What the loss weighs.
+    batch : tuple of int
+        The items whose mean loss it follows.
+    ends_epoch, chooses : bool
+        Whether an epoch ends with it, and whether early stopping may choose that epoch: those of the last stage.
+    """
+
+    number: int
+    epoch: int
+    stage: Stage
+    batch: tuple[int, ...]
+    ends_epoch: bool
+    chooses: bool
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Mean effect distance (d_CDF) and alignment score S of a model on some toggles and their cells."""
+def plan_steps(fit: FitSettings, items: int) -> list[Step]:
+    """Return every step: each epoch takes all items in an order of its own, in batches, the last maybe smaller."""
+    stages = [stage for stage in fit.stages for _ in range(stage.epochs)]
+    first_of_last = len(stages) - fit.stages[-1].epochs
+    plan: list[Step] = []
+    for epoch, stage in enumerate(stages):
+        order = np.random.default_rng([fit.seed, epoch]).permutation(items).tolist()
+        for start in range(0, items, fit.batch):
+            batch, ends = tuple(order[start : start + fit.batch]), start + fit.batch >= items
+            plan.append(Step(len(plan) + 1, epoch + 1, stage, batch, ends, ends and epoch >= first_of_last))
+    return plan
 
-    effect_distance: float
-    alignment: float
+
+def learning_rate(fit: FitSettings, step: int, steps: int) -> float:
+    """Return the rate of a step (from 1): rising linearly over the share ``warmup`` of all steps, then constant."""
+    return fit.learning_rate * min(1.0, step / max(1, math.ceil(fit.warmup * steps)))
 
 
 def train(
-    model: Any, items: Sequence[Item], fit: FitSettings, folder: Path, inputs: str, say: Callable[[int, float], None]
-) -> None:
+    model: Any,
+    items: Sequence[Item],
+    fit: FitSettings,
+    folder: Path,
+    inputs: str,
+    say: Callable[[int, float], None],
+    validation: Sequence[Item] = (),
+    processes: Processes = ALONE,
+) -> int | None:
     """Train a peft model in place, going on from the checkpoint if one with the same inputs is there.
 
-    Every step seeds torch from the seed and its own number, and every epoch draws its order from the seed
-    and its number, so a run that was killed and resumed ends as one that was not.
+    Every item seeds torch from the seed, its step and itself, and every epoch draws its order from the seed and its
+    number. So a run that was killed and resumed ends as one that was not, and several processes as one.
 
     Parameters
     ----------
     model : PeftModel
         LoRA layers that require gradients.
     items : sequence of Item
-        What to train on; one step each per epoch.
+        What to train on, each once per epoch.
     fit : FitSettings
-        Epochs, schedule, learning rate, seed.
+        Epochs, schedule, batch, learning rate, seed.
     folder : Path
-        Where ``checkpoint/state.safetensors`` and ``train.jsonl`` go.
+        Where ``checkpoint/`` and ``train.jsonl`` go.
     inputs : str
         Fingerprint of everything the result depends on; another one's checkpoint is not resumed.
     say : callable
         Called with the number of steps done and the last loss.
+    validation : sequence of Item
+        What early stopping looks at after every epoch.
+    processes : Processes
+        Who shares the work.
+
+    Returns
+    -------
+    int or None
+        The epoch whose adapter the model has, from 1; None without early stopping.
 
     Raises
     ------
     RunError
-        The loss is not finite; the last checkpoint is intact.
+        The loss or its gradient is not finite, memory ran out, or the disk is full; the last checkpoint is intact.
     """
     import torch
 
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = list(adapter_weights(model).values())
     optimiser = torch.optim.AdamW(weights, lr=fit.learning_rate)
-    plan = _plan(fit, len(items))
-    checkpoint = folder / "checkpoint" / "state.safetensors"
-    done = _load_checkpoint(checkpoint, model, optimiser, inputs)
-    _truncate_log(folder / "train.jsonl", done)
+    plan, log = plan_steps(fit, len(items)), folder / "train.jsonl"
+    checkpoint = Checkpoint(folder / "checkpoint", inputs)
+    progress = processes.together(lambda: checkpoint.load(model, optimiser))
+    _require_one_state(processes, progress, checkpoint)
+    processes.on_main(lambda: _tidy(checkpoint, log, progress))
     model.train()
-    for step in range(done, len(plan)):
-        epoch, stage, index = plan[step]
-        torch.manual_seed(fit.seed * 1_000_003 + step)
-        item = items[index]
-        losses = objectives(model, item, stage)
-        loss = torch.stack([weight * losses[name] for name, weight in stage.weights.items()]).sum()
-        if not torch.isfinite(loss):
-            raise RunError(
-                f"the loss is {loss.item()} at step {step + 1} ({item.target.question}); lower fit.learning_rate. "
-                f"The last good state is in {checkpoint}"
-            )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        line = {"step": step + 1, "epoch": epoch + 1, "country": item.target.country, "question": item.target.question}
-        line |= {"weights": stage.weights, "loss": loss.item()}
-        line |= {"objectives": {name: value.item() for name, value in losses.items()}}
-        with (folder / "train.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        _save_checkpoint(checkpoint, model, optimiser, step + 1, inputs)
-        say(step + 1, loss.item())
+    if progress.step < len(plan):
+        processes.together(lambda: _set_activations(model, items, fit))
+    for step in plan[progress.step :]:
+        if fit.early_stopping and progress.stopping.waited >= fit.early_stopping.patience:
+            break
+        lines = _take_step(model, items, fit, step, len(plan), optimiser, processes, checkpoint)
+        found = _validate(model, validation, fit, processes) if validation and step.ends_epoch else None
+        progress = _advance(progress, step, found)
+        if found is not None:
+            told = {"step": step.number, "epoch": step.epoch, "validation": asdict(found)}
+            lines.append(told | {"best_epoch": progress.stopping.epoch or None})
+        processes.on_main(partial(_keep, checkpoint, log, model, optimiser, lines, progress))
+        say(step.number, float(np.mean([line["loss"] for line in lines if "loss" in line])))
+    if validation:
+        processes.together(lambda: checkpoint.load_best(model, progress.stopping.epoch))
     model.eval()
+    return progress.stopping.epoch if validation else None
 
 
-def evaluate(model: Any, items: Sequence[Item]) -> Scores:
-    """Return the mean effect distance over toggles and S over the part's cells at their ends, without gradients.
-
-    Both are against the survey's own cells and weigh all toggles alike, whatever training does.
-    """
+def _take_step(
+    model: Any,
+    items: Sequence[Item],
+    fit: FitSettings,
+    step: Step,
+    steps: int,
+    optimiser: torch.optim.Optimizer,
+    processes: Processes,
+    checkpoint: Checkpoint,
+) -> list[dict[str, Any]]:
+    """Follow the gradient of a batch's mean loss; return one line of the log per item."""
     import torch
 
-    distances, scores = [], []
-    with torch.no_grad():
-        for item in items:
-            target = item.target
-            ends = _ends(model, item)
-            moved = cdf_shift(ends.treated.exp() - ends.reference.exp()) - cdf_shift(ends.p_treated - ends.p_reference)
-            distances += moved.abs().mean(dim=-1).tolist()
-            cells: dict[int, float] = {}
-            for positions, logp, p in (
-                (target.reference, ends.reference, ends.p_reference),
-                (target.treated, ends.treated, ends.p_treated),
-            ):
-                cells.update(zip(positions.tolist(), alignment_score(logp.exp(), p).tolist(), strict=True))
-            scores += [score for position, score in cells.items() if target.belongs[position]]
-    return Scores(float(np.mean(distances)), float(np.mean(scores)))
+    weights = list(adapter_weights(model).values())
+    mine = step.batch[processes.rank :: processes.count]
+    changeable = fit.checkpoint_activations == "auto"
+    names = ", ".join(items[index].target.question for index in mine)
+    found = processes.together(
+        lambda: within_memory(
+            model, changeable, lambda: _accumulate(model, items, mine, step, fit.seed, checkpoint), names
+        )
+    )
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    processes.add_up(gradients)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    rate = learning_rate(fit, step.number, steps)
+    processes.together(lambda: _require_finite(norm, "gradient", step, names, checkpoint))
+    if fit.clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(weights, fit.clip, norm)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+    told = processes.gather(found)
+    shared = {"learning_rate": rate, "gradient_norm": norm.item()}
+    return [told[i % processes.count][i // processes.count] | shared for i in range(len(step.batch))]
 
 
-def objectives(model: Any, item: Item, stage: Stage) -> dict[str, torch.Tensor]:
-    """Return the objectives that a stage weighs, from one forward pass over an item."""
+def _accumulate(
+    model: Any, items: Sequence[Item], mine: Sequence[int], step: Step, seed: int, checkpoint: Checkpoint
+) -> list[dict[str, Any]]:
+    """Add up this process's share of the gradient, one item in memory at a time; return what to log of each."""
     import torch
 
-    ends = _ends(model, item)
-    goal, weight = (torch.as_tensor(v).to(ends.reference) for v in (item.target.effect, item.target.weight))
-    levels = ends.reference, ends.treated, ends.p_reference, ends.p_treated, weight
-    found = {
-        "anchor": lambda: anchor(*levels),
-        "effect": lambda: effect(ends.reference.exp(), ends.treated.exp(), goal, weight),
-        "level_kl": lambda: level_kl(*levels),
-        "level_w1": lambda: level_w1(*levels),
-    }
-    return {name: found[name]() for name in stage.weights}
+    for weight in adapter_weights(model).values():
+        weight.grad = torch.zeros_like(weight)
+    lines = []
+    for index in mine:
+        torch.manual_seed(_item_seed(seed, step.number, index))
+        target, weights = items[index].target, step.stage.weights
+        losses = objectives(model, items[index], step.stage)
+        loss = weighted_sum(losses, step.stage)
+        _require_finite(loss, "loss", step, target.question, checkpoint)
+        (loss / len(step.batch)).backward()
+        line = {"step": step.number, "epoch": step.epoch, "country": target.country, "question": target.question}
+        line |= {"weights": weights, "loss": loss.item()}
+        lines.append(line | {"objectives": {name: value.item() for name, value in losses.items()}})
+    return lines
 
 
-def _plan(fit: FitSettings, items: int) -> list[tuple[int, Stage, int]]:
-    """Return (epoch, stage, item) of every step."""
-    plan = []
-    stages = [stage for stage in fit.stages for _ in range(stage.epochs)]
-    for epoch, stage in enumerate(stages):
-        order = np.random.default_rng([fit.seed, epoch]).permutation(items)
-        plan += [(epoch, stage, int(index)) for index in order]
-    return plan
+def _item_seed(seed: int, step: int, index: int) -> int:
+    return int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0])
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """Both ends of every toggle, shape (toggles, K): the model's log-probabilities, the survey's probabilities."""
-
-    reference: torch.Tensor
-    treated: torch.Tensor
-    p_reference: torch.Tensor
-    p_treated: torch.Tensor
-
-
-def _ends(model: Any, item: Item) -> _Ends:
+def _require_finite(value: torch.Tensor, what: str, step: Step, where: str, checkpoint: Checkpoint) -> None:
     import torch
 
-    logp = option_logprobs(model, item.asked.trie, item.asked.options)
-    target = item.target
-    survey = (torch.as_tensor(p).to(logp) for p in (target.p_reference, target.p_treated))
-    return _Ends(logp[target.reference], logp[target.treated], *survey)
+    if not torch.isfinite(value):
+        raise RunError(
+            f"the {what} is {value.item()} at step {step.number} ({where}); lower fit.learning_rate. "
+            f"The last good state is in {checkpoint.path}"
+        )
 
 
-def _adapter_weights(model: Any) -> dict[str, torch.Tensor]:
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+def _validate(model: Any, items: Sequence[Item], fit: FitSettings, processes: Processes) -> Validation:
+    model.eval()
+    found = validate(model, items, fit.stages[-1], processes)
+    model.train()
+    if not math.isfinite(found.loss):
+        raise RunError(f"the validation loss is {found.loss}; lower fit.learning_rate")
+    return found
 
 
-def _save_checkpoint(path: Path, model: Any, optimiser: torch.optim.Optimizer, step: int, inputs: str) -> None:
-    """Write adapter, optimiser and step whole or not at all."""
-    from safetensors.torch import save_file
-
-    tensors = {}
-    for name, parameter in _adapter_weights(model).items():
-        state = optimiser.state[parameter]
-        tensors[f"weight/{name}"] = parameter.detach().contiguous()
-        tensors[f"exp_avg/{name}"] = state["exp_avg"].contiguous()
-        tensors[f"exp_avg_sq/{name}"] = state["exp_avg_sq"].contiguous()
-    with replace_file(path) as beside:
-        save_file(tensors, beside, metadata={"step": str(step), "inputs": inputs})
+def _advance(progress: Progress, step: Step, found: Validation | None) -> Progress:
+    counts = found is not None and step.chooses
+    stopping = progress.stopping.after(step.epoch, found.loss) if found and counts else progress.stopping
+    return Progress(step.number, stopping)
 
 
-def _load_checkpoint(path: Path, model: Any, optimiser: torch.optim.Optimizer, inputs: str) -> int:
-    """Restore a checkpoint with the same inputs; return the number of steps done, 0 without one."""
-    import torch
-    from safetensors import safe_open
-
-    if not path.is_file():
-        return 0
-    with safe_open(path, framework="pt") as stored:
-        meta = stored.metadata() or {}
-        if meta.get("inputs") != inputs:
-            return 0
-        step = int(meta["step"])
-        with torch.no_grad():
-            for name, parameter in _adapter_weights(model).items():
-                parameter.copy_(stored.get_tensor(f"weight/{name}"))
-                optimiser.state[parameter] = {
-                    "step": torch.tensor(float(step)),
-                    "exp_avg": stored.get_tensor(f"exp_avg/{name}").to(parameter.device),
-                    "exp_avg_sq": stored.get_tensor(f"exp_avg_sq/{name}").to(parameter.device),
-                }
-    return step
+def _keep(
+    checkpoint: Checkpoint,
+    log: Path,
+    model: Any,
+    optimiser: torch.optim.Optimizer,
+    lines: Sequence[dict[str, Any]],
+    progress: Progress,
+) -> None:
+    with writing(log, checkpoint.path), log.open("a", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
+    checkpoint.save(model, optimiser, progress)
 
 
-def _truncate_log(path: Path, steps: int) -> None:
-    """Keep the first lines of the log, those of the steps that the checkpoint holds."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    write_text(path, "".join(lines[:steps]))
+def _tidy(checkpoint: Checkpoint, log: Path, progress: Progress) -> None:
+    checkpoint.clean(progress)
+    with writing(log, checkpoint.path):
+        truncate_log(log, progress.step)
+
+
+def _require_one_state(processes: Processes, progress: Progress, checkpoint: Checkpoint) -> None:
+    if len(set(processes.gather(progress))) > 1:
+        processes.together(lambda: _differ(checkpoint))
+
+
+def _differ(checkpoint: Checkpoint) -> None:
+    raise RunError(
+        f"the processes see different states of {checkpoint.path}; give --out a folder that all of them share"
+    )
+
+
+def _set_activations(model: Any, items: Sequence[Item], fit: FitSettings) -> None:
+    if fit.checkpoint_activations == "always":
+        recompute(model)
+    elif fit.checkpoint_activations == "auto":
+        sizes = [len(item.asked.trie.ids) for item in items]
+        small, stage = items[int(np.argmin(sizes))], fit.stages[0]
+        times = max(sizes) / min(sizes)
+        recompute_if_large(model, lambda: weighted_sum(objectives(model, small, stage), stage), times)

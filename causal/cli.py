@@ -74,8 +74,8 @@ def run_command(command: Callable[[], None]) -> int:
     return 0
 
 
-def progress_bars() -> Progress:
-    """Return progress bars on stderr, shown when it is a terminal."""
+def progress_bars(shown: bool = True) -> Progress:
+    """Return progress bars on stderr, shown when it is a terminal and they are wanted."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -86,5 +86,5 @@ def progress_bars() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=not (shown and sys.stderr.isatty()),
     )

@@ -169,18 +169,28 @@ def _country_problems(raw: Any) -> Iterable[_Found]:
 
 
 def _fit_problems(raw: Any) -> Iterable[_Found]:
-    questions, loc = _mapping(raw, "questions"), ("fit", "held_out", "questions")
-    held_out = _text_items(raw, *loc)
-    for name in held_out:
-        if questions and name not in questions:
-            yield loc, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
-    if questions and set(held_out) >= set(questions):
-        yield loc, "every question is held out; leave at least one to train on"
+    yield from _question_problems(raw)
     for i, persona in enumerate(_items(raw, "fit", "held_out", "personas")):
         if isinstance(persona, dict):
             yield from _persona_problems(raw, ("fit", "held_out", "personas", i), persona)
     if _mapping(raw, "fit").get("targets") == "pooled" and "pooled" not in _items(raw, "effects", "estimator"):
         yield ("fit", "targets"), "pooled effects are not estimated; set effects.estimator: [cell, pooled]"
+
+
+def _question_problems(raw: Any) -> Iterable[_Found]:
+    questions, loc = _mapping(raw, "questions"), ("fit", "held_out", "questions")
+    held_out, where = _text_items(raw, *loc), ("fit", "early_stopping", "questions")
+    validation = _text_items(raw, *where)
+    for place, name in (*((loc, name) for name in held_out), *((where, name) for name in validation)):
+        if questions and name not in questions:
+            yield place, f"unknown question {name!r}; known are {', '.join(map(str, questions))}"
+    for name in validation:
+        if name in held_out:
+            yield where, f"{name!r} is held out (fit.held_out.questions), so it may not choose the epoch; take another"
+    if questions and set(held_out) >= set(questions):
+        yield loc, "every question is held out; leave at least one to train on"
+    elif questions and {*held_out, *validation} >= set(questions):
+        yield where, "every question is held out or chooses the epoch; leave at least one to train on"
 
 
 def _persona_problems(raw: Any, loc: tuple[Any, ...], persona: dict[Any, Any]) -> Iterable[_Found]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from causal.codes import code_key
 from causal.sections import Codes, Strict, Text
@@ -35,12 +35,30 @@ class Stage(Strict):
         return self
 
 
+def _names(value: Any) -> Any:
+    """One bare name is a list of one."""
+    return (value,) if isinstance(value, str) and value != "all-linear" else value
+
+
+def _target_kind(value: Any) -> str:
+    return "literal[word]" if isinstance(value, str) else "tuple[modules]"
+
+
+LoraTargets = Annotated[
+    Annotated[Literal["all-linear"], Tag("literal[word]")]
+    | Annotated[tuple[Text, ...], Field(min_length=1), Tag("tuple[modules]")],
+    Discriminator(_target_kind),
+    BeforeValidator(_names),
+]
+
+
 class LoraSettings(Strict):
-    """LoRA as in the paper: r=8, alpha=16, dropout .05."""
+    """LoRA as in the paper: r=8, alpha=16, dropout .05, on every linear layer but the output head."""
 
     rank: int = Field(default=8, ge=1)
     alpha: int = Field(default=16, ge=1)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    targets: LoraTargets = "all-linear"
 
 
 class HeldOut(Strict):
@@ -55,6 +73,13 @@ class HeldOut(Strict):
     def country_codes(self) -> tuple[str, ...]:
         """The countries as the tables name them."""
         return tuple(map(code_key, self.countries))
+
+
+class EarlyStopping(Strict):
+    """Questions never trained on that choose the epoch, and how many epochs without improvement end the training."""
+
+    questions: tuple[str, ...] = Field(min_length=1)
+    patience: int = Field(default=1, ge=1)
 
 
 def _kind(value: Any) -> str:
@@ -76,9 +101,19 @@ class FitSettings(Strict):
     weights: Literal["equal", "precision"] = "equal"
     targets: Literal["cell", "pooled"] = "cell"
     learning_rate: float = Field(default=2e-5, gt=0)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    batch: int = Field(default=1, ge=1)
+    clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    checkpoint_activations: Literal["auto", "always", "never"] = "auto"
     seed: int = Field(default=0, ge=0)
     lora: LoraSettings = LoraSettings()
     held_out: HeldOut = HeldOut()
+    early_stopping: EarlyStopping | None = None
+
+    @property
+    def validation(self) -> tuple[str, ...]:
+        """The questions that choose the epoch; none without early stopping."""
+        return self.early_stopping.questions if self.early_stopping else ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -108,5 +143,9 @@ class FitSettings(Strict):
         if self.schedule == "paper" and self.epochs is not None and self.epochs % 2:
             raise ValueError(
                 f"schedule paper halves the epochs (anchor, then effect); {self.epochs} is odd, give an even number"
+            )
+        if self.early_stopping and self.stages[-1].epochs == 1:
+            raise ValueError(
+                "early_stopping chooses among the epochs of the last stage, which has only one; give more epochs"
             )
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -11,15 +13,17 @@ from causal.study import Study
 TRAINED = "trained"
 QUESTIONS, COUNTRIES, PERSONAS = "held_out", "held_out_countries", "held_out_personas"
 HELD_OUT = (QUESTIONS, COUNTRIES, PERSONAS)
-PARTS = (TRAINED, *HELD_OUT)
+VALIDATION = "validation"
+PARTS = (TRAINED, VALIDATION, *HELD_OUT)
 """Each cell and toggle is in exactly one part."""
 
 
-def parts(rows: pd.DataFrame, held_out: HeldOut, study: Study) -> np.ndarray:
+def parts(rows: pd.DataFrame, held_out: HeldOut, study: Study, validation: Collection[str] = ()) -> np.ndarray:
     """Name the part of each row of a distributions or effects table.
 
     A row that is held out for several reasons counts for the first of: its question, its country, its persona. So
-    `PERSONAS` holds new combinations on questions and in countries that were trained on.
+    `PERSONAS` holds new combinations on questions and in countries that were trained on. Validation questions, which
+    choose the epoch, are a part of their own whatever the country and the persona: they are no longer unseen.
 
     Parameters
     ----------
@@ -29,6 +33,8 @@ def parts(rows: pd.DataFrame, held_out: HeldOut, study: Study) -> np.ndarray:
         What training never sees.
     study : Study
         Names of the attributes.
+    validation : collection of str
+        The questions of early stopping.
 
     Returns
     -------
@@ -37,8 +43,13 @@ def parts(rows: pd.DataFrame, held_out: HeldOut, study: Study) -> np.ndarray:
     """
     questions = rows["question"].isin(list(held_out.questions)).to_numpy(dtype=bool)
     countries = rows["country"].isin(list(held_out.country_codes)).to_numpy(dtype=bool)
-    chosen = [questions, countries, _held_out_personas(rows, held_out, study)]
-    return np.select(chosen, [QUESTIONS, COUNTRIES, PERSONAS], TRAINED)
+    chosen = [
+        questions,
+        rows["question"].isin(list(validation)).to_numpy(dtype=bool),
+        countries,
+        _held_out_personas(rows, held_out, study),
+    ]
+    return np.select(chosen, [QUESTIONS, VALIDATION, COUNTRIES, PERSONAS], TRAINED)
 
 
 def _held_out_personas(rows: pd.DataFrame, held_out: HeldOut, study: Study) -> np.ndarray:

@@ -1,9 +1,4 @@
-"""What a perfect model would score against a survey that is itself a sample.
-
-The survey's distribution is taken as the truth, which the perfect model answers with. A survey of the same
-size is drawn again and again, and the model is scored against each. Every published score is a mean over
-cells or toggles, so its ceiling is the mean of the expected values that these functions return.
-"""
+"""What a perfect model would score in each toggle against a survey that is itself a sample (see `causal.ceiling`)."""
 
 from __future__ import annotations
 
@@ -12,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagnostics.alignment import alignment_score, effect_distance, mean_error, modal_accuracy
+from causal.ceiling import REPLICATES, redraw
+from causal.closeness import alignment_score, effect_distance
+from diagnostics.alignment import mean_error, modal_accuracy
 from diagnostics.classify import CLASSES, classify, indicators
 from diagnostics.equity import group_range
-
-REPLICATES = 200
-
 
 MEASURES = ("score", "modal", "error")
 """What every cell is scored by: S, modal accuracy, error of the expected answer."""
@@ -88,7 +82,7 @@ def perfect_cells(
     names = dict(groupings or {})
     total, ranges = np.zeros((len(MEASURES), len(p))), {name: np.zeros(len(MEASURES)) for name in names}
     for _ in range(replicates):
-        drawn = _draw(rng, p, n_eff)
+        drawn = redraw(rng, p, n_eff)
         found = np.array([alignment_score(p, drawn, options), modal_accuracy(p, drawn), mean_error(p, drawn, options)])
         total += found
         for name, groups in names.items():
@@ -128,7 +122,7 @@ def perfect_toggles(
     true_shift = mean_shift(truth, options)
     distance, classes = np.zeros(len(truth)), np.zeros((len(truth), len(CLASSES)))
     for _ in range(replicates):
-        drawn = _draw(rng, treated, n_treated) - _draw(rng, reference, n_reference)
+        drawn = redraw(rng, treated, n_treated) - redraw(rng, reference, n_reference)
         distance += effect_distance(truth, drawn, options)
         classes += indicators(classify(true_shift, mean_shift(drawn, options), tau))
     noise = _mean_variance(reference, options, n_reference) + _mean_variance(treated, options, n_treated)
@@ -144,11 +138,6 @@ def _mean_variance(p: np.ndarray, options: np.ndarray, n_eff: np.ndarray) -> np.
 def mean_shift(effect: np.ndarray, options: np.ndarray) -> np.ndarray:
     """Return the shift delta of effects: the change of the mean option, divided by K - 1."""
     return effect @ np.arange(effect.shape[-1]) / (options - 1)
-
-
-def _draw(rng: np.random.Generator, p: np.ndarray, n_eff: np.ndarray) -> np.ndarray:
-    n = _respondents(n_eff)
-    return rng.multinomial(n, p / p.sum(axis=-1, keepdims=True)) / n[:, None]
 
 
 def _respondents(n_eff: np.ndarray) -> np.ndarray:

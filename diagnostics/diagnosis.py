@@ -8,18 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from causal.closeness import alignment_score, effect_distance
 from causal.tables import read_distributions
 from causal.trivial import country_shares
-from diagnostics.alignment import (
-    Cells,
-    alignment_score,
-    cells,
-    effect_distance,
-    matching_rows,
-    mean_error,
-    modal_accuracy,
-    padded,
-)
+from diagnostics.alignment import Cells, cells, matching_rows, mean_error, modal_accuracy, padded
 from diagnostics.ceiling import perfect_cells, perfect_toggles
 from diagnostics.classify import CLASSES, certain_class, class_probabilities, classify, indicators, interval_error
 from diagnostics.equity import PERSONAS, TIERS, persona_groups, tier_groups

@@ -37,6 +37,8 @@ class Measured:
         What training never saw; None for a label that was not trained in this run.
     computed : str or None
         Name of the rule that made it from tables, without a model of its own (`causal.trivial`).
+    validation : tuple of str
+        The questions that chose its epoch.
     """
 
     label: str
@@ -46,6 +48,7 @@ class Measured:
     effects: pd.DataFrame
     held_out: HeldOut | None
     computed: str | None = None
+    validation: tuple[str, ...] = ()
 
     @property
     def trained(self) -> bool:
@@ -83,6 +86,12 @@ class Inputs:
         kept = [model.held_out for model in self.models if model.held_out is not None]
         return tuple(kept or [self.study.fit.held_out])
 
+    @property
+    def validation(self) -> tuple[tuple[str, ...], ...]:
+        """The questions that chose each trained label's epoch; the study's where no label is trained."""
+        kept = [model.validation for model in self.models if model.trained]
+        return tuple(kept or [self.study.fit.validation])
+
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """The parts of the survey that occur (`causal.heldout.PARTS`), empty if nothing is held out."""
@@ -91,7 +100,8 @@ class Inputs:
 
     def split_of(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the part of each cell or toggle; None where the trained labels differ in it."""
-        first, *others = (parts(rows, held_out, self.study) for held_out in self.held_out)
+        unseen = zip(self.held_out, self.validation, strict=True)
+        first, *others = (parts(rows, held_out, self.study, validation) for held_out, validation in unseen)
         split = first.astype(object)
         for other in others:
             split[first != other] = None
@@ -196,6 +206,7 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         read_effects(folder / "effects.parquet"),
         HeldOut.model_validate(held_out) if held_out is not None else None,
         record.get("computed"),
+        tuple(((fit["fit"].get("early_stopping") or {}) if fit else {}).get("questions", ())),
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model

@@ -25,6 +25,7 @@ FOREST_WIDTH = 44  # characters of a label line in the forest plot
 SPLIT_NAMES = {
     "all": "all questions",
     "trained": "trained on",
+    "validation": "chose the epoch",
     "held_out": "held out",
     "held_out_countries": "held-out countries",
     "held_out_personas": "held-out personas",

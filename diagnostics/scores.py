@@ -42,7 +42,9 @@ def _held_out(inputs: Inputs) -> dict[str, Any]:
     def shared(name: str, values: Iterable[Any]) -> list[Any]:
         return [value for value in values if all(value in getattr(other, name) for other in others)]
 
+    chosen, *rest = inputs.validation if inputs.models else [()]
     return {
+        "validation": [name for name in chosen if all(name in other for other in rest)],
         "held_out": shared("questions", first.questions),
         "held_out_countries": shared("country_codes", first.country_codes),
         "held_out_personas": shared("personas", first.personas),

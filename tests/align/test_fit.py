@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from align.checkpoints import Checkpoint
 from align.fit import main
 from causal.tables import read_distributions
 
@@ -33,7 +34,7 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     card = (ace / "adapter" / "README.md").read_text()
     assert "Trained on: trust, taxes; in Norway, Sweden.\nHeld out: questions work.\n" in card
     assert "Schedule (`paper`): 1 epoch of 1 x `anchor`, then 1 epoch of 1 x `effect`." in card
-    assert card.count("| held-out questions | ") == 2
+    assert card.count("| held-out questions | ") == 3
     record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
     assert record["survey_effects"] in card
     assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": [], "respondents": None}
@@ -56,6 +57,38 @@ def test_the_adapter_measured_by_itself_gives_the_same_table(run, argv):
     )
     np.testing.assert_allclose(ace, again, atol=1e-6)
     assert np.abs(ace - base).max() > 0.01, "training must have moved something"
+
+
+def test_plain_transformers_and_peft_give_the_same_option_probabilities(study, run, argv):
+    """Our code only words the prompt: the template, the tokens and the sums are done here, one row per option."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from align.measure import main as measure
+    from align.prompts import wording
+
+    assert main(argv) == 0
+    adapter = run.model("ace") / "adapter"
+    assert measure([*argv, "--label", "again", "--adapter", str(adapter)]) == 0
+    table = read_distributions(run.model("again") / "distributions.parquet")
+    tokenizer = AutoTokenizer.from_pretrained(study.model.name)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(study.model.name), str(adapter)).eval()
+    seen = 0
+    for (country, question, gender, place), rows in table.groupby(["country", "question", "gender", "place"]):
+        asked = wording(study, country, question, {"gender": gender, "place": place})
+        chat = [{"role": "user", "content": asked.prompt}]
+        start = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        before = tokenizer(start, add_special_tokens=False)["input_ids"]
+        sums = []
+        for option in asked.options:
+            ids = tokenizer(start + option, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            with torch.no_grad():
+                logp = model(ids).logits[0].log_softmax(-1)
+            sums.append(sum(logp[i - 1, ids[0, i]] for i in range(len(before), ids.shape[1])))
+        np.testing.assert_allclose(torch.stack(sums).softmax(0), rows.sort_values("option")["p"], atol=1e-4)
+        seen += len(rows)
+    assert seen == len(table)
 
 
 def test_finished_training_is_kept_until_an_input_changes(run, argv, capsys):
@@ -145,7 +178,7 @@ def test_held_out_parts_reach_card_log_and_report(run, argv):
     assert "4 supported toggles" in card
     rows = [cells for line in card.splitlines() if len(cells := line.strip("| ").split(" | ")) == 5][2:]
     parts = ["questions", "countries, questions trained on", "personas, questions and countries trained on"]
-    assert [(row[0], row[2]) for row in rows[::2]] == [
+    assert [(row[0], row[2]) for row in rows[::3]] == [
         (f"held-out {part}", count) for part, count in zip(parts, "884", strict=True)
     ]
     assert report([str(run.path), "--quiet"]) == 0
@@ -155,9 +188,48 @@ def test_held_out_parts_reach_card_log_and_report(run, argv):
         splits = numbers["labels"][label]["splits"]
         toggles = {"all": 24, "trained": 4, "held_out": 8, "held_out_countries": 8, "held_out_personas": 4}
         assert {name: part["toggles"] for name, part in splits.items()} == toggles
-        for name, row in zip(("held_out", "held_out_countries", "held_out_personas"), rows[first::2], strict=True):
+        names = ("held_out", "held_out_countries", "held_out_personas")
+        for name, row, perfect in zip(names, rows[first::3], rows[2::3], strict=True):
             assert float(row[3]) == pytest.approx(splits[name]["effect_distance"], abs=6e-5)
             assert float(row[4]) == pytest.approx(splits[name]["S"], abs=0.06)
+            assert perfect[1] == "a perfect model"
+            assert float(perfect[3]) == pytest.approx(splits[name]["effect_distance_ceiling"], abs=0.003)
+            assert float(perfect[4]) == pytest.approx(splits[name]["S_ceiling"], abs=0.5)
+
+
+def test_validation_questions_are_a_part_of_the_report(run, argv):
+    from align.measure import main as measure
+    from diagnostics.report import main as report
+
+    argv = [*argv, "--set", "fit.epochs=4", "--set", "fit.early_stopping={questions: [taxes]}"]
+    assert measure([*argv, "--label", "base"]) == 0
+    assert main(argv) == 0
+    assert report([str(run.path), "--quiet"]) == 0
+    numbers = json.loads((run.path / "scores.json").read_text())
+    assert numbers["validation"] == ["taxes"]
+    assert numbers["held_out"] == ["work"]
+    splits = numbers["labels"]["ace"]["splits"]
+    assert {name: part["toggles"] for name, part in splits.items()} == {
+        "all": 24,
+        "trained": 8,
+        "validation": 8,
+        "held_out": 8,
+    }
+    log = [json.loads(line) for line in (run.model("ace") / "train.jsonl").read_text().splitlines()]
+    told = [line for line in log if "validation" in line]
+    best = next(line for line in told if line["epoch"] == told[-1]["best_epoch"])["validation"]["scores"]
+    assert splits["validation"]["effect_distance"] == pytest.approx(best["effect_distance"], abs=1e-5)
+    assert splits["validation"]["S"] == pytest.approx(best["alignment"], abs=1e-3)
+    assert "chose the epoch" in (run.path / "report.html").read_text()
+
+
+def test_no_supported_validation_toggle_is_exit_2(argv, capsys, monkeypatch):
+    import align.fit
+
+    prepared = align.fit.prepare
+    monkeypatch.setattr(align.fit, "prepare", lambda *a: prepared(*a) | {"validation": []})
+    assert main([*argv, "--set", "fit.epochs=4", "--set", "fit.early_stopping={questions: [taxes]}"]) == 2
+    assert "no toggle of taxes is supported" in capsys.readouterr().err
 
 
 def test_halved_respondents_are_trained_on_in_one_half_and_scored_in_the_other(folder, tmp_path, monkeypatch):
@@ -194,7 +266,7 @@ def test_halved_respondents_are_trained_on_in_one_half_and_scored_in_the_other(f
     assert f"SHA-256 `{file_hash(run.training_effects)}`" in card
     assert "granularity, against the half of the respondents that training never saw:" in card
     rows = [cells for line in card.splitlines() if len(cells := line.strip("| ").split(" | ")) == 5][2:]
-    assert [row[0] for row in rows[::2]] == [
+    assert [row[0] for row in rows[::3]] == [
         "what it was trained on, as the other half of the respondents answered",
         "held-out questions",
     ]
@@ -202,7 +274,7 @@ def test_halved_respondents_are_trained_on_in_one_half_and_scored_in_the_other(f
     assert report([str(run.path), "--quiet"]) == 0
     labels = json.loads((run.path / "scores.json").read_text())["labels"]
     for label, first in (("base", 0), ("ace", 1)):
-        for split, row in zip(("trained", "held_out"), rows[first::2], strict=True):
+        for split, row in zip(("trained", "held_out"), rows[first::3], strict=True):
             part = labels[label]["splits"][split]
             assert float(row[3]) == pytest.approx(part["effect_distance"], abs=6e-5), "scored as the report scores"
             assert float(row[4]) == pytest.approx(part["S"], abs=0.06)
@@ -225,24 +297,66 @@ def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
 
 @pytest.mark.parametrize("change", ["fit.schedule=[{epochs: 2, effect: 1}]", "fit.weights=precision"])
 def test_another_schedule_or_weighting_does_not_go_on_from_the_checkpoint(run, argv, monkeypatch, change):
-    import align.training
+    taken = Checkpoint.save
 
-    taken = align.training._save_checkpoint
-
-    def killed(path, model, optimiser, step, inputs):
-        taken(path, model, optimiser, step, inputs)
-        if step == 3:
+    def killed(self, model, optimiser, progress):
+        taken(self, model, optimiser, progress)
+        if progress.step == 3:
             raise KeyboardInterrupt
 
     epochs = ["--set", "fit.epochs="] if "schedule" in change else []
     with monkeypatch.context() as patched:
-        patched.setattr(align.training, "_save_checkpoint", killed)
+        patched.setattr(Checkpoint, "save", killed)
         assert main(argv) == 130
     assert (run.model("ace") / "checkpoint" / "state.safetensors").is_file()
     assert main([*argv, *epochs, "--set", change]) == 0
     assert main([*argv, *epochs, "--set", change, "--label", "fresh"]) == 0
     one, two = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("ace", "fresh"))
     assert one.read_bytes() == two.read_bytes()
+
+
+class Bars:
+    """Stands for the progress bars and keeps what they are told."""
+
+    def __init__(self):
+        self.told = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def add_task(self, name, total, note):
+        self.told.append(("add", total))
+
+    def reset(self, bar, completed, note):
+        self.told.append(("reset", completed))
+
+    def update(self, bar, completed, note):
+        self.told.append(("update", completed))
+
+
+def test_the_time_left_of_a_resumed_run_is_from_its_own_steps(run, argv, monkeypatch):
+    """A bar that jumps to the steps done before would take them for fast ones; a reset starts the clock."""
+    import causal.cli
+
+    taken, bars = Checkpoint.save, Bars()
+
+    def killed(self, model, optimiser, progress):
+        taken(self, model, optimiser, progress)
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", killed)
+        assert main(argv) == 130
+    with monkeypatch.context() as patched:
+        patched.setattr(causal.cli, "progress_bars", lambda **_: bars)
+        patched.setattr("align.measure.measure_model", lambda *_: None)
+        patched.setattr("align.measure.say_result", lambda *_: None)
+        assert main(argv) == 0
+    assert bars.told == [("add", 8), ("reset", 6), ("update", 7), ("update", 8)]
 
 
 TWO_STAGES = "fit.schedule=[{epochs: 8, anchor: 1, level_w1: 1}, {epochs: 12, level_kl: 1, effect: 100}]"

@@ -10,7 +10,7 @@ from causal.counts import count
 from causal.effects import survey_effects
 from causal.errors import InputError
 from causal.grid import grid_from_counts
-from causal.heldout import COUNTRIES, PARTS, PERSONAS, QUESTIONS, TRAINED
+from causal.heldout import COUNTRIES, PARTS, PERSONAS, QUESTIONS, TRAINED, VALIDATION
 from causal.runs import Run
 from causal.study import Study
 from causal.survey import read_survey
@@ -116,10 +116,40 @@ def test_each_toggle_is_in_one_part(study, run):
     places = {part: [(t.country, t.question, len(t.reference)) for t in found[part]] for part in PARTS}
     assert places == {
         TRAINED: [("NO", "trust", 2), ("NO", "taxes", 2)],
+        VALIDATION: [],
         QUESTIONS: [("NO", "work", 4), ("SE", "work", 4)],
         COUNTRIES: [("SE", "trust", 4), ("SE", "taxes", 4)],
         PERSONAS: [("NO", "trust", 2), ("NO", "taxes", 2)],
     }
+
+
+def test_validation_questions_choose_without_what_is_held_out(study, run):
+    effects, stop = read_effects(run.survey_effects), {"questions": ["taxes"]}
+    fit = {"epochs": 4, "early_stopping": stop}
+    found = targets(with_fit(study, **fit, held_out={"questions": ["work"]}), effects)
+    assert [(t.country, t.question, len(t.reference)) for t in found[VALIDATION]] == [
+        ("NO", "taxes", 4),
+        ("SE", "taxes", 4),
+    ]
+    assert {t.question for t in found[TRAINED]} == {"trust"}
+    held = {"countries": ["SE"], "personas": [{"gender": "woman", "place": "city"}]}
+    found = targets(with_fit(study, **fit, held_out=held), effects)
+    (chosen,) = found[VALIDATION]
+    assert (chosen.country, len(chosen.reference)) == ("NO", 2), "no held-out country, no held-out persona"
+    assert {"gender": "woman", "place": "city"} not in chosen.personas
+    assert chosen.belongs.all()
+    assert not [t for part in (COUNTRIES, PERSONAS) for t in found[part] if t.question == "taxes"]
+
+
+def test_targets_know_how_many_answered(study, run):
+    cells = read_distributions(run.survey_distributions)
+    for target in targets(study, read_effects(run.survey_effects))[TRAINED]:
+        sizes = [*target.n_reference, *target.n_treated]
+        for position, n in zip([*target.reference, *target.treated], sizes, strict=True):
+            own = (cells["country"] == target.country) & (cells["question"] == target.question)
+            for name, level in target.personas[position].items():
+                own &= cells[name] == level
+            assert n == cells.loc[own, "n_eff"].iloc[0]
 
 
 def test_impossible_held_out_countries_are_refused(study, run):

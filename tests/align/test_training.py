@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -9,12 +10,13 @@ import pytest
 import torch
 from scipy.stats import entropy
 
+from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
-from align.training import evaluate, objectives, train
+from align.training import learning_rate, train
 from causal.errors import RunError
 from causal.fitsettings import OBJECTIVES, FitSettings, Stage
-from causal.heldout import TRAINED
+from causal.heldout import QUESTIONS, TRAINED
 
 
 def settings(**changes) -> FitSettings:
@@ -24,14 +26,19 @@ def settings(**changes) -> FitSettings:
 JOINT = [{"epochs": 1, "anchor": 0.5, "level_w1": 2}, {"epochs": 2, "level_kl": 1, "effect": 100}]
 
 
-def lora(study, seed=0, rank=2, dropout=0.1):
+def lora(study, seed=0, rank=2, dropout=0.1, touched=False):
+    """A model with LoRA; ``touched``, its B matrices are not 0, so that dropout shows from the first step."""
     from peft import LoraConfig, get_peft_model
 
     model = load_model(study.model.name).model
     torch.manual_seed(seed)
-    return get_peft_model(
+    made = get_peft_model(
         model, LoraConfig(r=rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
     )
+    for name, parameter in made.named_parameters() if touched else ():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -66,12 +73,19 @@ def test_stages_of_unequal_length_follow_one_another(study, items, tmp_path):
 
 
 def test_a_joint_loss_takes_one_forward_pass(study, items, tmp_path, monkeypatch):
-    import align.training
+    import align.evaluation
 
-    calls, scored = [], align.training.option_logprobs
-    monkeypatch.setattr(align.training, "option_logprobs", lambda *a: calls.append(a) or scored(*a))
+    calls, scored = [], align.evaluation.option_logprobs
+    monkeypatch.setattr(align.evaluation, "option_logprobs", lambda *a: calls.append(a) or scored(*a))
     everything = [{"epochs": 1, **dict.fromkeys(OBJECTIVES, 1.0)}]
-    train(lora(study), items, settings(schedule=everything), tmp_path, "x", lambda *_: None)
+    train(
+        lora(study),
+        items,
+        settings(schedule=everything, checkpoint_activations="never"),
+        tmp_path,
+        "x",
+        lambda *_: None,
+    )
     assert len(calls) == len(items)
 
 
@@ -165,6 +179,232 @@ def test_a_killed_run_resumes_to_the_same_bits(study, items, tmp_path, at, fit):
     assert (tmp_path / "cut" / "train.jsonl").read_text() == (tmp_path / "whole" / "train.jsonl").read_text()
 
 
+EVERYTHING = {"batch": 3, "warmup": 0.5, "clip": 0.1}
+"""Four items in batches of three and one."""
+
+
+def stopping(patience: int, **changes) -> FitSettings:
+    return settings(early_stopping={"questions": ["work"], "patience": patience}, **changes)
+
+
+def log_of(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def validation(study, run, tiny):
+    """Four (country, question) to train on, two others to choose the epoch with."""
+    return prepare(study, run, tiny)[QUESTIONS]
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_killed_run_with_batches_and_early_stopping_resumes_to_the_same_bits(study, items, validation, tmp_path, at):
+    fit = stopping(2, epochs=4, schedule="effect", **EVERYTHING)
+    whole = lora(study)
+    best = train(whole, items, fit, tmp_path / "whole", "x", lambda *_: None, validation)
+
+    def kill(step, loss):
+        if step == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(lora(study), items, fit, tmp_path / "cut", "x", kill, validation)
+    (tmp_path / "cut" / "train.jsonl").open("a").write('{"step": ')
+    (tmp_path / "cut" / "checkpoint" / ".state.1.safetensors").write_bytes(b"half")
+    resumed = lora(study)
+    assert train(resumed, items, fit, tmp_path / "cut", "x", lambda *_: None, validation) == best
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
+    assert not list((tmp_path / "cut" / "checkpoint").glob(".*"))
+
+
+def test_the_gradient_of_a_batch_is_the_mean_of_its_items(study, items, tmp_path):
+    """AdamW's first moment after one step is a tenth of the gradient."""
+    first = [float(value) for value in log_gradients(study, items, tmp_path / "one", 4)]
+    model = lora(study, dropout=0.0)
+    stage = settings(schedule="effect").stages[0]
+    sum(objectives(model, item, stage)["effect"] / 4 for item in items).backward()
+    expected = [p.grad.norm().item() for p in model.parameters() if p.requires_grad]
+    np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-9)
+
+
+def log_gradients(study, items, folder, batch):
+    from safetensors.torch import load_file
+
+    model = lora(study, dropout=0.0)
+    train(model, items, settings(schedule="effect", epochs=1, batch=batch), folder, "x", lambda *_: None)
+    stored = load_file(folder / "checkpoint" / "state.safetensors")
+    return [stored[f"exp_avg/{name}"].norm() / 0.1 for name in weights(model)]
+
+
+def test_each_item_once_per_epoch_in_batches(study, items, tmp_path):
+    train(lora(study), items, settings(epochs=2, **EVERYTHING), tmp_path, "x", lambda *_: None)
+    log = log_of(tmp_path)
+    assert [line["step"] for line in log] == [1, 1, 1, 2, 3, 3, 3, 4]
+    for epoch in (1, 2):
+        seen = [(line["country"], line["question"]) for line in log if line["epoch"] == epoch]
+        assert sorted(seen) == sorted((i.target.country, i.target.question) for i in items)
+
+
+def test_dropout_differs_by_seed_step_and_item_and_by_nothing_else(study, items, tmp_path):
+    """With a learning rate of nearly 0 the loss changes by dropout alone."""
+
+    def losses(name, **changes) -> dict:
+        fit = settings(schedule="effect", epochs=2, learning_rate=1e-12, **changes)
+        train(lora(study, dropout=0.5, touched=True), items, fit, tmp_path / name, "x", lambda *_: None)
+        return {(r["country"], r["question"], r["epoch"]): r["loss"] for r in log_of(tmp_path / name)}
+
+    first = losses("first", batch=4)
+    assert losses("again", batch=4) == first
+    assert all(first[(*key[:2], 1)] != first[(*key[:2], 2)] for key in first), "another step, another mask"
+    other = losses("other", batch=4, seed=1)
+    assert all(other[key] != first[key] for key in first)
+    alone = losses("alone", batch=1)
+    assert sum(alone[key] == first[key] for key in first) <= 2, "as a step of its own it has another number"
+    twins = settings(schedule="effect", epochs=2, batch=2)
+    train(lora(study, dropout=0.5, touched=True), items[:1] * 2, twins, tmp_path / "twins", "x", lambda *_: None)
+    one, two, *_ = (line["loss"] for line in log_of(tmp_path / "twins"))
+    assert one != two, "two items of a step have masks of their own"
+
+
+def test_warm_up_rises_linearly_then_stays():
+    fit = settings(warmup=0.3, learning_rate=1.0)
+    assert [learning_rate(fit, step, 10) for step in range(1, 7)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
+    assert learning_rate(settings(learning_rate=0.5), 1, 10) == 0.5, "no warm-up by default"
+
+
+def test_clipping_scales_the_whole_gradient(study, items, tmp_path):
+    from safetensors.torch import load_file
+
+    moments = {}
+    for clip in (None, 0.01):
+        model = lora(study, dropout=0.0)
+        fit = settings(schedule="anchor", epochs=1, batch=4, clip=clip)
+        train(model, items, fit, tmp_path / str(clip), "x", lambda *_: None)
+        stored = load_file(tmp_path / str(clip) / "checkpoint" / "state.safetensors")
+        moments[clip] = torch.cat([stored[f"exp_avg/{name}"].flatten() for name in weights(model)])
+    norm = log_of(tmp_path / "None")[0]["gradient_norm"]
+    assert norm > 0.1
+    assert moments[None].norm().item() == pytest.approx(0.1 * norm, rel=1e-4)
+    torch.testing.assert_close(moments[0.01], moments[None] * 0.01 / norm, rtol=1e-3, atol=1e-8)
+
+
+def test_early_stopping_keeps_the_best_epoch(study, items, validation, tmp_path, monkeypatch):
+    """Validation losses 3 2 5 2 4 with patience 2: epoch 2 is best, 4 (equal, not better) is the last."""
+    import align.training
+
+    adapters, losses = {}, iter([9.0, 3.0, 2.0, 5.0, 2.0, 4.0])
+
+    def made_up(model, *_):
+        adapters[len(adapters) + 1] = weights(model)
+        found = validate(model, validation, fit.stages[-1])
+        return replace(found, loss=next(losses))
+
+    schedule = [{"epochs": 1, "anchor": 1}, {"epochs": 6, "effect": 1}]
+    fit = stopping(2, schedule=schedule)
+    monkeypatch.setattr(align.training, "_validate", made_up)
+    model = lora(study)
+    assert train(model, items, fit, tmp_path, "x", lambda *_: None, validation) == 3
+    log = log_of(tmp_path)
+    told = [(line["epoch"], line["validation"]["loss"], line["best_epoch"]) for line in log if "validation" in line]
+    assert told == [(1, 9.0, None), (2, 3.0, 2), (3, 2.0, 3), (4, 5.0, 3), (5, 2.0, 3)], "epoch 1 is another stage's"
+    assert max(line["epoch"] for line in log) == 5
+    for name, value in weights(model).items():
+        assert torch.equal(value, adapters[3][name]), name
+        assert "B" not in name or not torch.equal(value, adapters[5][name])
+
+
+def test_the_validation_loss_is_the_stages_own_without_dropout(study, items, validation, tmp_path):
+    schedule = [{"epochs": 1, "anchor": 1}, {"epochs": 2, "level_kl": 1, "effect": 100}]
+    fit = stopping(1, schedule=schedule, learning_rate=1e-12)
+    train(lora(study, dropout=0.5, touched=True), items, fit, tmp_path, "x", lambda *_: None, validation)
+    told = next(line["validation"] for line in log_of(tmp_path) if "validation" in line)
+    model = lora(study, touched=True).eval()
+    means = {}
+    for name in ("level_kl", "effect"):
+        with torch.no_grad():
+            found = [objectives(model, item, Stage(epochs=1, **{name: 1.0}))[name].item() for item in validation]
+        means[name] = np.mean(found)
+        assert told["objectives"][name] == pytest.approx(means[name], rel=1e-4)
+    assert told["loss"] == pytest.approx(means["level_kl"] + 100 * means["effect"], rel=1e-4)
+    scores = evaluate(model, validation)
+    assert told["scores"]["effect_distance"] == pytest.approx(scores.effect_distance, rel=1e-4)
+    assert told["scores"]["alignment"] == pytest.approx(scores.alignment, rel=1e-4)
+
+
+def test_a_stopped_run_asked_for_again_trains_no_more(study, items, validation, tmp_path):
+    fit = stopping(1, epochs=6, schedule="effect", learning_rate=0.5)
+    first = lora(study)
+    best, steps = train(first, items, fit, tmp_path, "x", lambda *_: None, validation), []
+    again = lora(study)
+    assert train(again, items, fit, tmp_path, "x", lambda step, _: steps.append(step), validation) == best
+    assert not steps
+    assert max(line["epoch"] for line in log_of(tmp_path)) < 6, "it did stop early"
+    for name, value in weights(first).items():
+        assert torch.equal(value, weights(again)[name])
+
+
+def test_a_lost_best_epoch_starts_anew(study, items, validation, tmp_path):
+    fit = stopping(9, epochs=2, schedule="effect")
+    whole = lora(study)
+    train(whole, items, fit, tmp_path, "x", lambda *_: None, validation)
+    next((tmp_path / "checkpoint").glob("best-*")).unlink()
+    again, steps = lora(study), []
+    train(again, items, fit, tmp_path, "x", lambda step, _: steps.append(step), validation)
+    assert steps == list(range(1, 9))
+    assert all(torch.equal(value, weights(again)[name]) for name, value in weights(whole).items())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_followed(study, items, tmp_path, monkeypatch):
+    import align.training
+
+    fit, model = settings(schedule="effect"), lora(study)
+    summed = align.training.weighted_sum
+    monkeypatch.setattr(align.training, "weighted_sum", lambda losses, stage: Exploding.apply(summed(losses, stage)))
+    first = weights(model)
+    with pytest.raises(RunError, match="the gradient is nan at step 1"):
+        train(model, items, fit, tmp_path, "x", lambda *_: None)
+    assert all(torch.equal(value, weights(model)[name]) for name, value in first.items())
+
+
+class Exploding(torch.autograd.Function):
+    """A finite value with a gradient that is not."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * float("nan")
+
+
+def test_a_full_disk_is_one_message_and_the_last_checkpoint_intact(study, items, tmp_path, monkeypatch):
+    """In the state's file, in the log, and halfway through either; what was there resumes to the same bits."""
+    import align.checkpoints
+
+    whole = lora(study)
+    train(whole, items, settings(), tmp_path / "whole", "x", lambda *_: None)
+    calls, kept = [], align.checkpoints.replace_file
+
+    def full(path):
+        calls.append(path)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return kept(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(align.checkpoints, "replace_file", full)
+        with pytest.raises(RunError, match=r"cannot write .*: No space left on device; the last checkpoint.*is intact"):
+            train(lora(study), items, settings(), tmp_path / "cut", "x", lambda *_: None)
+    resumed, steps = lora(study), []
+    train(resumed, items, settings(), tmp_path / "cut", "x", lambda step, _: steps.append(step))
+    assert steps == list(range(4, 9)), "the step whose state was not written is done again"
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
+
+
 def test_another_runs_checkpoint_is_not_resumed(study, items, tmp_path):
     train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
     steps = []
@@ -193,9 +433,18 @@ def test_inputs_of_a_fit_change_with_what_it_depends_on(study, run):
         {"schedule": [*JOINT[:1], JOINT[1] | {"effect": 99}]},
         {"weights": "precision"},
         {"held_out": {"countries": ["SE"]}},
+        {"batch": 2},
+        {"warmup": 0.1},
+        {"clip": 1.0},
+        {"lora": {"targets": ["q_proj"]}},
+        {"epochs": 4},
+        {"epochs": 4, "early_stopping": {"questions": ["work"]}},
+        {"epochs": 4, "early_stopping": {"questions": ["work"], "patience": 2}},
     ):
         changed = study.model_copy(update={"fit": FitSettings.model_validate(change)})
         assert fit_inputs(changed, run, "m", "w") not in (base, *seen)
         seen.append(fit_inputs(changed, run, "m", "w"))
+    again = study.model_copy(update={"fit": study.fit.model_copy(update={"checkpoint_activations": "always"})})
+    assert fit_inputs(again, run, "m", "w") == base, "who ran out of memory goes on from the checkpoint"
     renamed = study.survey.model_copy(update={"countries": {"NO": "Norge", "SE": "Sverige"}})
     assert fit_inputs(study.model_copy(update={"survey": renamed}), run, "m", "w") != base, "prompts name the country"

@@ -70,6 +70,23 @@ def test_stages_are_taken_as_they_are() -> None:
         ({"held_out": {"personas": [{"home": "x"}]}}, "home has no level 'x'; known are city, farm"),
         ({"held_out": {"personas": [{}]}}, "fit.held_out.personas.0: It should have at least one"),
         ({"held_out": {"personas": {"gender": "male"}}}, "fit.held_out.personas: Input should be a list"),
+        ({"early_stopping": {"questions": ["q1"]}}, "early_stopping chooses among the epochs of the last stage"),
+        ({"epochs": 4, "early_stopping": {"questions": ["q3"]}}, "unknown question 'q3'; known are q1, q2"),
+        ({"epochs": 4, "early_stopping": {"questions": []}}, "fit.early_stopping.questions"),
+        ({"epochs": 4, "early_stopping": {"questions": ["q1"], "patience": 0}}, "fit.early_stopping.patience"),
+        (
+            {"epochs": 4, "early_stopping": {"questions": ["q1", "q2"]}},
+            "every question is held out or chooses the epoch",
+        ),
+        (
+            {"epochs": 4, "early_stopping": {"questions": ["q1"]}, "held_out": {"questions": ["q1"]}},
+            "'q1' is held out (fit.held_out.questions), so it may not choose the epoch",
+        ),
+        ({"batch": 0}, "fit.batch: Input should be greater than or equal to 1"),
+        ({"warmup": 1}, "fit.warmup: Input should be less than 1"),
+        ({"clip": 0}, "fit.clip: Input should be greater than 0"),
+        ({"checkpoint_activations": "yes"}, "fit.checkpoint_activations: Input should be 'auto', 'always' or 'never'"),
+        ({"lora": {"targets": []}}, "fit.lora.targets"),
         ({"held_out": {"countries": ["N0"]}}, "country 'N0' is not among those that survey.countries names"),
     ],
 )
@@ -90,11 +107,24 @@ def test_pooled_targets_where_pooled_effects_are() -> None:
     assert study({"targets": "pooled"}, effects={"estimator": ["cell", "pooled"]}).fit.targets == "pooled"
 
 
-@pytest.mark.parametrize("fit", [{}, {"schedule": [{"epochs": 2, "effect": 1}], "held_out": {"countries": "NO"}}])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {},
+        {"schedule": [{"epochs": 2, "effect": 1}], "held_out": {"countries": "NO"}},
+        {"epochs": 4, "early_stopping": {"questions": ["q1"]}, "lora": {"targets": ["q_proj"]}, "clip": 1.0},
+    ],
+)
 def test_a_saved_study_loads_again(tmp_path: Path, fit: dict[str, Any]) -> None:
     first = study(fit)
     first.save(tmp_path / "study.yaml")
     assert Study.load(tmp_path / "study.yaml").fit == first.fit
+
+
+def test_one_target_of_lora_is_a_list_of_one() -> None:
+    assert study({"lora": {"targets": "q_proj"}}).fit.lora.targets == ("q_proj",)
+    assert study({"lora": {"targets": ["q_proj", "v_proj"]}}).fit.lora.targets == ("q_proj", "v_proj")
+    assert study({}).fit.lora.targets == "all-linear"
 
 
 def test_set_reads_a_schedule_and_names_the_line(tmp_path: Path) -> None:

@@ -60,3 +60,14 @@ def test_a_toggle_is_held_out_if_either_end_is(study: Study) -> None:
     table = pd.DataFrame(rows, columns=["attribute", "reference", "treated", "a", "b", "expected"])
     found = parts(table.assign(country="1", question="q1"), HELD_OUT, study)
     assert found.tolist() == table["expected"].tolist()
+
+
+def test_validation_questions_are_a_part_of_their_own(study: Study) -> None:
+    rows = [
+        ("1", "q1", "a0", "b1", "validation"),
+        ("8", "q1", "a0", "b1", "validation"),
+        ("1", "q1", "a2", "b1", "validation"),
+        ("1", "q2", "a0", "b1", "held_out"),
+    ]
+    table = pd.DataFrame(rows, columns=["country", "question", "a", "b", "expected"])
+    assert parts(table, HELD_OUT, study, ("q1",)).tolist() == table["expected"].tolist()

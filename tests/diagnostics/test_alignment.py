@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal.closeness import alignment_score, effect_distance
 from causal.errors import InputError
 from diagnostics.alignment import (
-    alignment_score,
     cells,
     change,
-    effect_distance,
     matching_rows,
     mean_error,
     modal_accuracy,

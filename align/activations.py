@@ -1,0 +1,132 @@
+"""Activations kept for the backward pass, or computed again in it where memory asks for that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from align.parallel import note
+from causal.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+ROOM = 1.5
+"""How much more than the kept activations a backward pass is taken to need."""
+
+
+def recompute(model: Any) -> None:
+    """Let a model compute its activations again in the backward pass: same gradients, less memory, a fifth more time.
+
+    Raises
+    ------
+    InputError
+        The architecture cannot.
+    """
+    causal = model.get_base_model()
+    if not causal.supports_gradient_checkpointing:
+        raise InputError(
+            f"{type(causal).__name__} cannot compute its activations again; set fit.checkpoint_activations: never"
+        )
+    causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def recomputes(model: Any) -> bool:
+    """Tell whether a model computes its activations again."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def recompute_if_large(model: Any, forward: Callable[[], torch.Tensor], times: float) -> None:
+    """Switch to computing activations again if those of the largest item would not fit into free memory.
+
+    Parameters
+    ----------
+    model : PeftModel
+        In training mode.
+    forward : callable
+        The loss of a small item, whose activations are counted.
+    times : float
+        How many times as large the largest item is.
+    """
+    needed, free = ROOM * times * kept_bytes(model, forward), free_bytes(next(model.parameters()).device)
+    if needed > free and model.get_base_model().supports_gradient_checkpointing:
+        _say(f"a step would need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free")
+        recompute(model)
+
+
+def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
+    """Return the bytes that autograd keeps for the backward pass, the model's own weights left out."""
+    import torch
+
+    own = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
+    found: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        kept = forward()  # held until counted, so that no storage is used twice
+    total = sum(size for place, size in found.items() if place not in own)
+    del kept
+    return total
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that this process may still take on a device."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def within_memory(model: Any, may_change: bool, work: Callable[[], T], what: str) -> T:
+    """Do something, and again with activations computed anew if memory ran out.
+
+    Raises
+    ------
+    RunError
+        Memory ran out all the same.
+    """
+    try:
+        return work()
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
+        causal = model.get_base_model()
+        if not may_change or recomputes(model) or not causal.supports_gradient_checkpointing:
+            raise RunError(
+                f"out of memory on {what}; the checkpoint holds all steps before. Set "
+                "fit.checkpoint_activations: always if it is not, use fewer attributes, or take a smaller "
+                "model"
+            ) from error
+    _say("memory ran out")
+    _free()
+    recompute(model)
+    return within_memory(model, False, work, what)
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _free() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _say(why: str) -> None:
+    note(
+        f"{why}, so activations are computed again in the backward pass: the same result with less memory, "
+        "about a fifth slower"
+    )

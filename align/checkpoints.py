@@ -1,0 +1,157 @@
+"""The state of a training on disk, whole or not at all: what a killed run goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from align.stopping import Stopping
+from causal.errors import RunError
+from causal.files import replace_file, write_text
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: steps done and what early stopping has seen.
+
+    Order, dropout and learning rate are functions of the settings and the step, so nothing else has to be kept.
+    """
+
+    step: int = 0
+    stopping: Stopping = field(default_factory=Stopping)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``checkpoint/`` of a model being trained.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``state.safetensors`` (adapter, optimiser, progress) and the best epoch's ``best-<epoch>.safetensors``.
+    inputs : str
+        Fingerprint of everything the result depends on; another one's state is not resumed.
+    """
+
+    folder: Path
+    inputs: str
+
+    @property
+    def path(self) -> Path:
+        """The state's file."""
+        return self.folder / "state.safetensors"
+
+    def save(self, model: Any, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+        """Write the state; if this is the best epoch so far and just done, its adapter too.
+
+        Raises
+        ------
+        RunError
+            It cannot be written, as when the disk is full; the last state is intact.
+        """
+        tensors = {}
+        for name, parameter in adapter_weights(model).items():
+            state = optimiser.state[parameter]
+            tensors[f"weight/{name}"] = parameter.detach()
+            tensors[f"exp_avg/{name}"] = state["exp_avg"]
+            tensors[f"exp_avg_sq/{name}"] = state["exp_avg_sq"]
+        best = self._best(progress.stopping.epoch)
+        if progress.stopping.epoch and not progress.stopping.waited and not best.is_file():
+            self._write(best, adapter_weights(model), {"inputs": self.inputs})
+        told = {"progress": json.dumps(asdict(progress)), "inputs": self.inputs}
+        self._write(self.path, tensors, told)
+        for other in self.folder.glob("best-*.safetensors"):
+            if other != best:
+                other.unlink()
+
+    def load(self, model: Any, optimiser: torch.optim.Optimizer) -> Progress:
+        """Restore the state if one with the same inputs is there; return how far it is."""
+        import torch
+        from safetensors import safe_open
+
+        if not self.path.is_file():
+            return Progress()
+        with safe_open(self.path, framework="pt") as stored:
+            told = stored.metadata() or {}
+            if told.get("inputs") != self.inputs:
+                return Progress()
+            held = json.loads(told["progress"])
+            if held["stopping"]["epoch"] and not self._best(held["stopping"]["epoch"]).is_file():
+                return Progress()
+            with torch.no_grad():
+                for name, parameter in adapter_weights(model).items():
+                    parameter.copy_(stored.get_tensor(f"weight/{name}"))
+                    optimiser.state[parameter] = {
+                        "step": torch.tensor(float(held["step"])),
+                        "exp_avg": stored.get_tensor(f"exp_avg/{name}").to(parameter.device),
+                        "exp_avg_sq": stored.get_tensor(f"exp_avg_sq/{name}").to(parameter.device),
+                    }
+        return Progress(held["step"], Stopping(**held["stopping"]))
+
+    def load_best(self, model: Any, epoch: int) -> None:
+        """Give a model the best epoch's adapter."""
+        import torch
+        from safetensors.torch import load_file
+
+        stored = load_file(self._best(epoch))
+        with torch.no_grad():
+            for name, parameter in adapter_weights(model).items():
+                parameter.copy_(stored[name])
+
+    def clean(self, progress: Progress) -> None:
+        """Remove what kills left half-written, and best epochs of other settings or of steps that are done again."""
+        kept = self._best(progress.stopping.epoch)
+        for path in (*self.folder.glob(".*.safetensors"), *self.folder.glob("best-*.safetensors")):
+            if path != kept:
+                path.unlink()
+
+    def _best(self, epoch: int) -> Path:
+        return self.folder / f"best-{epoch}.safetensors"
+
+    def _write(self, path: Path, tensors: dict[str, torch.Tensor], told: dict[str, str]) -> None:
+        from safetensors.torch import save_file
+
+        with writing(path, self.path), replace_file(path) as beside:
+            save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, beside, metadata=told)
+
+
+def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
+    """Return the weights that are trained, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@contextmanager
+def writing(path: Path, checkpoint: Path) -> Iterator[None]:
+    """Turn what keeps a file from being written into one message that says where the last good state is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        state = (
+            f"the last checkpoint, {checkpoint}, is intact" if checkpoint.is_file() else "there is no checkpoint yet"
+        )
+        raise RunError(
+            f"cannot write {path}: {reason}; {state}. Make room and run the same command to go on"
+        ) from error
+
+
+def truncate_log(path: Path, steps: int) -> None:
+    """Keep the lines of the log that belong to the first steps, those that the checkpoint holds."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []:
+        try:
+            if json.loads(line)["step"] > steps:
+                break
+        except (ValueError, TypeError, KeyError):  # a line cut short by a kill or a full disk
+            break
+        kept.append(line)
+    write_text(path, "".join(kept))

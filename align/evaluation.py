@@ -1,0 +1,144 @@
+"""A model on one (country, question) against the survey: the objectives of a stage, and the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from align.objectives import alignment_score, anchor, cdf_shift, effect, level_kl, level_w1
+from align.parallel import ALONE, Processes
+from align.questions import Asked
+from align.scoring import option_logprobs
+from align.targets import Target
+from causal.fitsettings import Stage
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Item:
+    """One (country, question) to train or evaluate on: its trie and its targets."""
+
+    asked: Asked
+    target: Target
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean effect distance (d_CDF) and alignment score S of a model on some toggles and their cells."""
+
+    effect_distance: float
+    alignment: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A model on the validation questions: the loss that chooses the epoch, its objectives, and the scores."""
+
+    loss: float
+    objectives: dict[str, float]
+    scores: Scores
+
+
+def objectives(model: Any, item: Item, stage: Stage) -> dict[str, torch.Tensor]:
+    """Return the objectives that a stage weighs, from one forward pass over an item."""
+    return _objectives(_ends(model, item), item.target, stage)
+
+
+def weighted_sum(losses: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
+    """Return a stage's loss from its objectives."""
+    import torch
+
+    return torch.stack([weight * losses[name] for name, weight in stage.weights.items()]).sum()
+
+
+def evaluate(model: Any, items: Sequence[Item], processes: Processes = ALONE) -> Scores:
+    """Return the mean effect distance over toggles and S over the part's cells at their ends, without gradients.
+
+    Both are against the survey's own cells and weigh all toggles alike, whatever training does.
+    """
+    import torch
+
+    def judge(item: Item) -> _Judged:
+        return _judged(_ends(model, item), item.target)
+
+    with torch.no_grad():
+        return _scores(processes.share_out(items, judge))
+
+
+def validate(model: Any, items: Sequence[Item], stage: Stage, processes: Processes = ALONE) -> Validation:
+    """Return a stage's loss over validation items, each counting alike as in training, and their scores."""
+    import torch
+
+    def judge(item: Item) -> tuple[dict[str, float], _Judged]:
+        ends = _ends(model, item)
+        losses = {name: value.item() for name, value in _objectives(ends, item.target, stage).items()}
+        return losses, _judged(ends, item.target)
+
+    with torch.no_grad():
+        found = processes.share_out(items, judge)
+    means = {name: float(np.mean([losses[name] for losses, _ in found])) for name in stage.weights}
+    loss = sum(weight * means[name] for name, weight in stage.weights.items())
+    return Validation(loss, means, _scores([judged for _, judged in found]))
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Both ends of every toggle, shape (toggles, K): the model's log-probabilities, the survey's probabilities."""
+
+    reference: torch.Tensor
+    treated: torch.Tensor
+    p_reference: torch.Tensor
+    p_treated: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An item's effect distances, one per toggle, and alignment scores, one per cell of its part."""
+
+    distances: list[float]
+    scores: list[float]
+
+
+def _ends(model: Any, item: Item) -> _Ends:
+    import torch
+
+    logp = option_logprobs(model, item.asked.trie, item.asked.options)
+    target = item.target
+    survey = (torch.as_tensor(p).to(logp) for p in (target.p_reference, target.p_treated))
+    return _Ends(logp[target.reference], logp[target.treated], *survey)
+
+
+def _objectives(ends: _Ends, target: Target, stage: Stage) -> dict[str, torch.Tensor]:
+    import torch
+
+    goal, weight = (torch.as_tensor(v).to(ends.reference) for v in (target.effect, target.weight))
+    levels = ends.reference, ends.treated, ends.p_reference, ends.p_treated, weight
+    found = {
+        "anchor": lambda: anchor(*levels),
+        "effect": lambda: effect(ends.reference.exp(), ends.treated.exp(), goal, weight),
+        "level_kl": lambda: level_kl(*levels),
+        "level_w1": lambda: level_w1(*levels),
+    }
+    return {name: found[name]() for name in stage.weights}
+
+
+def _judged(ends: _Ends, target: Target) -> _Judged:
+    moved = cdf_shift(ends.treated.exp() - ends.reference.exp()) - cdf_shift(ends.p_treated - ends.p_reference)
+    cells: dict[int, float] = {}
+    for positions, logp, p in (
+        (target.reference, ends.reference, ends.p_reference),
+        (target.treated, ends.treated, ends.p_treated),
+    ):
+        cells.update(zip(positions.tolist(), alignment_score(logp.exp(), p).tolist(), strict=True))
+    scores = [score for position, score in cells.items() if target.belongs[position]]
+    return _Judged(moved.abs().mean(dim=-1).tolist(), scores)
+
+
+def _scores(found: Sequence[_Judged]) -> Scores:
+    distances = [distance for judged in found for distance in judged.distances]
+    return Scores(float(np.mean(distances)), float(np.mean([score for judged in found for score in judged.scores])))

@@ -1,0 +1,200 @@
+"""Training as it is run: several processes, kills, a full disk, Ctrl-C. Each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from align.fit import main
+
+ROOT = Path(__file__).parents[2]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+STOPPING = "fit.early_stopping={questions: [taxes], patience: 3}"
+
+
+@pytest.fixture
+def argv(folder, run):
+    return [str(folder / "study.yaml"), "--out", str(run.path)]
+
+
+def changes(*words: str) -> list[str]:
+    return [part for word in words for part in ("--set", word)]
+
+
+def start(command, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE")} | ONE_THREAD,
+        **options,
+    )
+
+
+def launched(*arguments: str, several: bool = True) -> subprocess.CompletedProcess:
+    where = ["--multi_gpu", "--main_process_port", "0"] if several else []
+    process = start([*LAUNCH, *where, "--num_processes", "2", "-m", "align.fit", *arguments])
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def adapter(run, label) -> Path:
+    return run.model(label) / "adapter" / "adapter_model.safetensors"
+
+
+def log_of(run, label) -> list[dict]:
+    return [json.loads(line) for line in (run.model(label) / "train.jsonl").read_text().splitlines()]
+
+
+def wait_for(process: subprocess.Popen, log: Path, lines: int) -> None:
+    deadline = time.monotonic() + 240
+    while not (log.is_file() and log.read_text().count("\n") >= lines):
+        assert process.poll() is None, f"it ended before it could be stopped: {process.stderr.read()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_two_processes_train_as_one(run, argv, batch):
+    setting = changes("fit.epochs=4", f"fit.batch={batch}", STOPPING)
+    assert main([*argv, *setting, "--label", "one"]) == 0
+    done = launched(*argv, *setting, "--label", "two")
+    assert done.returncode == 0, done.stderr
+    one, two = log_of(run, "one"), log_of(run, "two")
+    names = ("step", "epoch", "country", "question", "weights", "best_epoch")
+    assert [[line.get(name) for name in names] for line in one] == [[line.get(name) for name in names] for line in two]
+    for first, second in zip(one, two, strict=True):
+        for name in ("loss", "gradient_norm", "learning_rate"):
+            if name in first:
+                assert second[name] == pytest.approx(first[name], rel=1e-4), name
+        if "validation" in first:
+            assert second["validation"]["loss"] == pytest.approx(first["validation"]["loss"], rel=1e-4)
+    first, second = load_file(adapter(run, "one")), load_file(adapter(run, "two"))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, atol=2e-5, err_msg=name)
+    assert done.stderr.count("have nothing to train on") == (batch == 1), "said once, where it is so"
+    assert done.stdout.count("mean |shift|") == 1, "one process speaks"
+    assert run.labels() == ["one", "two"]
+
+
+@pytest.mark.slow
+def test_an_error_in_several_processes_is_said_once(argv):
+    done = launched(*argv, *changes("fit.lora.targets=[q_prj]"))
+    assert done.returncode != 0
+    assert done.stderr.count("error: fit.lora.targets: this model has no layer 'q_prj'; it has down_proj") == 1
+    assert "align/fit.py" not in done.stderr, "the traceback is the launcher's own"
+
+
+@pytest.mark.slow
+def test_an_error_in_the_second_process_alone_ends_both_with_its_message(argv, tmp_path):
+    """Rank 1 meets a NaN that rank 0 does not see."""
+    script = tmp_path / "broken.py"
+    script.write_text(
+        "import os, sys, torch, align.training as t\n"
+        "from align.fit import main\n"
+        "summed = t.weighted_sum\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    t.weighted_sum = lambda losses, stage: summed(losses, stage) * float('nan')\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [*LAUNCH, "--multi_gpu", "--main_process_port", "0", "--num_processes", "2", str(script)]
+    process = start([*command, *argv, *changes("fit.batch=2")])
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.count("failed: the loss is nan at step 1") == 1
+
+
+@pytest.mark.slow
+def test_one_process_where_several_were_asked_for_is_said(run, argv):
+    done = launched(*argv, several=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("note: accelerate started one process") == 1
+
+
+def test_sharding_is_refused(argv, monkeypatch, capsys):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert main(argv) == 2
+    assert "told to shard the model (FSDP)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_several_times_at_random_steps_ends_bitwise_equal(run, argv):
+    """Batches, warm-up, clipping and early stopping; five kills, each at a moment of its own."""
+    setting = changes("fit.epochs=40", "fit.batch=2", "fit.warmup=0.2", "fit.clip=1.0", STOPPING)
+    assert main([*argv, *setting, "--label", "whole"]) == 0
+    rng, log = np.random.default_rng(0), run.model("cut") / "train.jsonl"
+    lines, kills = 0, 0
+    total = len(log_of(run, "whole"))
+    while kills < 4:
+        process = start([sys.executable, "-m", "align.fit", *argv, *setting, "--label", "cut"])
+        lines += int(rng.integers(3, max(4, total // 6)))
+        wait_for(process, log, lines)
+        time.sleep(rng.random() / 50)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    assert not adapter(run, "cut").exists()
+    assert main([*argv, *setting, "--label", "cut", "--resume", "auto"]) == 0
+    assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
+    assert log.read_text() == (run.model("whole") / "train.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_resumed_by_two(run, argv):
+    setting = changes("fit.epochs=30", "fit.batch=2")
+    assert launched(*argv, *setting, "--label", "whole").returncode == 0
+    where = ["--multi_gpu", "--main_process_port", "0", "--num_processes", "2", "-m", "align.fit"]
+    process = start([*LAUNCH, *where, *argv, *setting, "--label", "cut"], start_new_session=True)
+    wait_for(process, run.model("cut") / "train.jsonl", 20)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert launched(*argv, *setting, "--label", "cut").returncode == 0
+    assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_message_exit_130_and_goes_on(run, argv):
+    setting = changes("fit.epochs=20")
+    process = start([sys.executable, "-m", "align.fit", *argv, *setting, "--label", "cut"])
+    wait_for(process, run.model("cut") / "train.jsonl", 6)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("interrupted; finished work is kept")
+    assert "Traceback" not in err
+    assert main([*argv, *setting, "--label", "cut"]) == 0
+    assert main([*argv, *setting, "--label", "whole"]) == 0
+    assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_grow_is_one_message_and_exit_1(run, argv):
+    """The system's own limit on a file's size, met in the middle of writing a checkpoint."""
+    limit = 20_000
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = start([sys.executable, "-m", "align.fit", *argv], preexec_fn=small_files)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    (message,) = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert "state.safetensors" in message
+    assert "there is no checkpoint yet. Make room and run the same command to go on" in message
+    assert "Traceback" not in err
+    assert not list((run.model("ace") / "checkpoint").glob("*")), "nothing half-written stays"
+    assert main(argv) == 0
