@@ -25,7 +25,7 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-PACKAGES = ("torch", "transformers", "peft", "safetensors", "platformdirs")
+PACKAGES = ("torch", "transformers", "peft", "safetensors", "platformdirs", "psutil")
 """What the model side needs beyond the base installation."""
 
 
@@ -133,7 +133,6 @@ def load_model(name: str, adapter: Path | None = None) -> Loaded:
         model = AutoModelForCausalLM.from_pretrained(
             located,
             dtype=torch.bfloat16 if device == "cuda" else torch.float32,
-            attn_implementation="sdpa",
             use_safetensors=True,
             **options,
         )
