@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Persona = Mapping[str, str]
 """The level of each specified attribute."""
 _MARK, _ANSWER = "\u2063question\u2063", "\u2063answer\u2063"
-_DATE = datetime.date(2025, 1, 1)
+_DATE, _NOW = datetime.date(2025, 1, 1), r"""strftime_now\((['"])(.*?)\1\)"""
 
 
 def personas(study: Study, granularities: Sequence[int]) -> list[dict[str, str]]:
@@ -202,13 +202,13 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], ask: bool = False) -> str:
     """Apply the chat template; templates that tell the date tell the same one every day."""
-    today = _DATE.strftime("%d %b %Y")
+    dated = re.sub(_NOW, lambda call: repr(_DATE.strftime(call[2])), tokenizer.get_chat_template())
     found = tokenizer.apply_chat_template(
         messages,
         tokenize=False,
         add_generation_prompt=ask,
-        strftime_now=_DATE.strftime,
-        date_string=today,
+        chat_template=dated,
+        date_string=_DATE.strftime("%d %b %Y"),
         enable_thinking=False,
     )
     return str(found)
