@@ -189,6 +189,8 @@ def say_off_options(path: Path) -> None:
     """Print how much probability goes to answers that are none of the options: on average, and in the worst cell."""
     import pandas as pd
 
+    if not path.is_file():  # measured by an earlier version
+        return
     off = pd.read_parquet(path)
     worst = off.nlargest(1, "off_option").iloc[0]
     print(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Measured:
         The two tables.
     held_out : HeldOut or None
         What training never saw; None for a label that was not trained in this run.
+    off_options : Series or None
+        Probability off the options, one value per cell; None for a label without a record of it.
     """
 
     label: str
@@ -43,6 +46,7 @@ class Measured:
     distributions: pd.DataFrame
     effects: pd.DataFrame
     held_out: HeldOut | None
+    off_options: pd.Series | None = None
 
     @property
     def trained(self) -> bool:
@@ -157,9 +161,14 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         read_distributions(folder / "distributions.parquet"),
         read_effects(folder / "effects.parquet"),
         HeldOut.model_validate(fit["fit"]["held_out"]) if fit else None,
+        _off_options(folder / "off_options.parquet"),
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model
+
+
+def _off_options(path: Path) -> pd.Series | None:
+    return pd.read_parquet(path, columns=["off_option"])["off_option"] if path.is_file() else None
 
 
 def _require_same_rows(
