@@ -13,10 +13,14 @@ from causal.cli import run_command, study_parser
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from align.models import Loaded
     from causal.runs import Run
     from causal.study import Study
+
+TABLES = ("distributions", "effects", "off_options")
+"""What a measurement leaves under a label."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,7 +129,12 @@ def survey_countries(run: Run) -> list[str]:
 
 
 def measure_model(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> None:
-    """Measure every persona of every (country, question) and write both tables under a label."""
+    """Measure every persona of every (country, question) and write the tables under a label.
+
+    What is scored is kept in ``parts/`` until the tables are written, so that a measurement killed at any moment goes
+    on from there.
+    """
+    from align.answers import distributions_table, off_options_schema, off_options_table, score_model
     from align.prompts import personas
     from causal.effects import model_effects
     from causal.grid import grid_from_table, subsets
@@ -134,63 +143,31 @@ def measure_model(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     attributes = list(study.attributes)
     countries = list(inputs["countries"])
     who = personas(study, study.granularities)
-    table = model_distributions(study, loaded, countries, list(study.questions), who)
+    keys = [(country, question) for country in countries for question in study.questions]
+    run.claim(study)
+    parts = score_model(study, loaded, keys, who, run.model(label) / "parts", inputs)
+    table = distributions_table(study, parts, keys, who)
     grids = [grid_from_table(table, study, countries, subset) for subset in subsets(study)]
-    files = [run.model(label) / "distributions.parquet", run.model(label) / "effects.parquet"]
+    files = [run.model(label) / f"{name}.parquet" for name in TABLES]
     write_table(table, files[0], distributions_schema(attributes))
     write_table(model_effects(grids, study, countries), files[1], effects_schema(attributes))
+    _write_parquet(off_options_table(study, parts, keys, who), files[2], off_options_schema(attributes))
     run.record(study, f"measure/{label}", inputs, files)
+    parts.remove()
 
 
-def model_distributions(
-    study: Study, loaded: Loaded, countries: Sequence[str], questions: Sequence[str], who: Sequence[dict[str, str]]
-) -> pd.DataFrame:
-    """Return a model's distributions table for the given personas.
+def _write_parquet(table: pd.DataFrame, path: Path, schema: pa.Schema) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    The first (country, question) is also scored one by one, and any difference is an error.
-    """
-    import pandas as pd
-    import torch
+    from causal.files import replace_file
 
-    from align.questions import ask
-    from align.scoring import check_trie, option_logprobs
-    from causal.cli import progress_bars
-
-    blocks = []
-    asked_all = [(country, question) for country in countries for question in questions]
-    with progress_bars() as bars, torch.no_grad():
-        bar = bars.add_task(f"asking {loaded.name}", total=len(asked_all), note="")
-        for i, (country, question) in enumerate(asked_all):
-            asked = ask(study, loaded, country, question, who)
-            if i == 0:
-                check_trie(loaded.model, asked.trie, asked.encoded)
-            p = option_logprobs(loaded.model, asked.trie, asked.options).double().exp().cpu().numpy()
-            blocks.append(_rows(study, country, question, who, p / p.sum(axis=1, keepdims=True)))
-            bars.update(bar, advance=1, note=question)
-    return pd.concat(blocks, ignore_index=True)
-
-
-def _rows(study: Study, country: str, question: str, who: Sequence[dict[str, str]], p: Any) -> pd.DataFrame:
-    import numpy as np
-    import pandas as pd
-
-    options = p.shape[1]
-    columns: dict[str, Any] = {"country": country, "question": question}
-    for name in study.attributes:
-        columns[name] = np.repeat(np.array([persona.get(name) for persona in who], dtype=object), options)
-    columns |= {
-        "granularity": np.repeat([len(persona) for persona in who], options),
-        "option": np.tile(np.arange(1, options + 1), len(who)),
-        "p": p.ravel(),
-        "std_error": 0.0,
-        "n": pd.array([None] * p.size, dtype="Int64"),
-        "n_eff": np.nan,
-    }
-    return pd.DataFrame(columns)
+    with replace_file(path) as beside:
+        pq.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False), beside)
 
 
 def say_result(run: Run, label: str) -> None:
-    """Print a label's mean absolute shift beside the survey's, and the paths."""
+    """Print a label's mean absolute shift beside the survey's, its probability off the options, and the paths."""
     from rich.console import Console
     from rich.table import Table
 
@@ -204,8 +181,23 @@ def say_result(run: Run, label: str) -> None:
         known = survey[(survey["attribute"] == attribute) & survey["supported"]]
         shown.add_row(str(attribute), f"{rows['shift'].abs().mean():.3f}", f"{known['shift'].abs().mean():.3f}")
     Console().print(shown)
-    for name in ("distributions", "effects"):
+    say_off_options(run.model(label) / "off_options.parquet")
+    for name in TABLES:
         print(run.model(label) / f"{name}.parquet")
+
+
+def say_off_options(path: Path) -> None:
+    """Print how much probability goes to answers that are none of the options: on average, and in the worst cell."""
+    import pandas as pd
+
+    if not path.is_file():  # measured by an earlier version
+        return
+    off = pd.read_parquet(path)
+    worst = off.nlargest(1, "off_option").iloc[0]
+    print(
+        f"probability off the options: mean {off['off_option'].mean():.3f}, "
+        f"worst {worst['off_option']:.3f} ({worst['country']}, {worst['question']})"
+    )
 
 
 if __name__ == "__main__":

@@ -133,7 +133,6 @@ def load_model(name: str, adapter: Path | None = None) -> Loaded:
         model = AutoModelForCausalLM.from_pretrained(
             located,
             dtype=torch.bfloat16 if device == "cuda" else torch.float32,
-            attn_implementation="sdpa",
             use_safetensors=True,
             **options,
         )

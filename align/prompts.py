@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 Persona = Mapping[str, str]
 """The level of each specified attribute."""
-_MARK = "\u2063option\u2063"
+_MARK, _ANSWER = "\u2063question\u2063", "\u2063answer\u2063"
+_DATE, _NOW = datetime.date(2025, 1, 1), r"""strftime_now\((['"])(.*?)\1\)"""
 _REFLECT = """Before choosing, think it through as an anthropologist who knows the person would.
 From outside (etic): the place and its history, what people in this position are taught and expected to do, what they \
 live on, and which pressures of money, family and law they are under.
@@ -150,30 +153,74 @@ def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], end: bool) -> list[list[Encoded]]:
-    texts, lengths = [], []
     frame = _frame(tokenizer)
-    for words in wordings:
-        prompt = frame.before + words.prompt + frame.after
-        texts += [prompt + frame.gap + option + (frame.end if end else "") for option in words.options]
-        lengths += [len(prompt)] * len(words.options)
+    prompts = [frame.before + words.prompt + frame.after for words in wordings]
+    closing = frame.end if end else ""
+    texts = [
+        prompt + frame.gap + option + closing
+        for prompt, words in zip(prompts, wordings, strict=True)
+        for option in words.options
+    ]
     batch = tokenizer(texts, add_special_tokens=frame.special_tokens, return_offsets_mapping=True)
-    items = []
-    for ids, offsets, length in zip(batch["input_ids"], batch["offset_mapping"], lengths, strict=True):
-        start = next(i for i, (_, stop) in enumerate(offsets) if stop > length)
-        items.append(Encoded(tuple(ids), start))
-    sizes = iter(items)
-    return [[next(sizes) for _ in words.options] for words in wordings]
+    tokens = iter(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
+    return [
+        _from_common_start([next(tokens) for _ in words.options], len(prompt))
+        for prompt, words in zip(prompts, wordings, strict=True)
+    ]
+
+
+def _from_common_start(options: Sequence[tuple[list[int], list[tuple[int, int]]]], length: int) -> list[Encoded]:
+    """Return one prompt's options, all scored from the same token on.
+
+    That is the first token that reaches beyond the prompt's text, or, where an option's first characters merge with
+    the prompt's last ones, the first token in which the options differ: what is compared must have one condition.
+    Tokens that a tokenizer adds after the text (with an empty span at 0) say nothing of the option and are left out.
+    """
+    kept = []
+    starts = []
+    for ids, offsets in options:
+        last = max(i for i, (_, stop) in enumerate(offsets) if stop > 0)
+        kept.append(tuple(ids[: last + 1]))
+        starts.append(next(i for i, (_, stop) in enumerate(offsets) if stop > length))
+    common = next((i for i, tokens in enumerate(zip(*kept, strict=False)) if len(set(tokens)) > 1), starts[0])
+    start = min(*starts, common)
+    assert start > 0
+    return [Encoded(ids, start) for ids in kept]
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
+    """Return a tokenizer's frame, from what its chat template makes of marks in place of question and answer.
+
+    What stands between the question and an answer in a finished conversation is what an answer follows: some templates
+    put more there (an empty train of thought, a channel) than they ask a model to go on from.
+    """
     if not tokenizer.chat_template:
         return _Frame("", "\nAnswer:", " ", tokenizer.eos_token or "\n", special_tokens=True)
-    user = {"role": "user", "content": _MARK}
-    asked = str(tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True))
-    answered = str(tokenizer.apply_chat_template([user, {"role": "assistant", "content": _MARK * 2}], tokenize=False))
-    before, after = asked.split(_MARK)
-    end = answered.split(_MARK * 2)[-1].rstrip("\n") or tokenizer.eos_token or "\n"
-    return _Frame(before, after, "", end, special_tokens=False)
+    user, assistant = {"role": "user", "content": _MARK}, {"role": "assistant", "content": _ANSWER}
+    asked = _rendered(tokenizer, [user], ask=True).split(_MARK)
+    answered = re.split(f"{_MARK}|{_ANSWER}", _rendered(tokenizer, [user, assistant]))
+    if len(asked) != 2 or len(answered) != 3:
+        raise InputError(
+            "the tokenizer's chat template does not show a question and its answer exactly once, as they are; "
+            "use a tokenizer with another template, or with none"
+        )
+    (before, after), (_, between, rest) = asked, answered
+    end = rest.rstrip("\n") or tokenizer.eos_token or "\n"
+    return _Frame(before, between if between.startswith(after) else after, "", end, special_tokens=False)
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], ask: bool = False) -> str:
+    """Apply the chat template; templates that tell the date tell the same one every day."""
+    dated = re.sub(_NOW, lambda call: repr(_DATE.strftime(call[2])), tokenizer.get_chat_template())
+    found = tokenizer.apply_chat_template(
+        messages,
+        tokenize=False,
+        add_generation_prompt=ask,
+        chat_template=dated,
+        date_string=_DATE.strftime("%d %b %Y"),
+        enable_thinking=False,
+    )
+    return str(found)
 
 
 def _ambiguous(encoded: Sequence[Sequence[Encoded]]) -> tuple[int, int] | None:

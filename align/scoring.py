@@ -1,10 +1,14 @@
-"""A trie through a model: the log-probability of every option after every prompt."""
+"""Tries through a model: the log-probability of every option after every prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from align.batches import Batch, forest_batch, row_batches, trie_batch, trunk_batch
+from align.masks import tree_masks
 from align.prompts import Encoded
 from align.trie import Trie
 from causal.errors import InputError
@@ -13,16 +17,20 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4
-"""Largest difference of an option probability between the trie and one-by-one scoring (float32)."""
+"""Largest difference of a probability between a way of scoring and one-by-one scoring, in float32."""
+COARSE_TOLERANCE = 0.03
+"""The same in bfloat16, whose own noise is of this size."""
+FLEX_MULTIPLE = 512
+"""Forests are padded to a multiple of this, so that FlexAttention compiles for few lengths (its blocks are 128)."""
 
 
 def sequence_logprobs(model: Any, trie: Trie) -> torch.Tensor:
-    """Return each sequence's summed log-probability of its option tokens (paper eq. 2).
+    """Return each sequence's summed log-probability of its option tokens (paper eq. 2), by the tree.
 
     Parameters
     ----------
     model : PreTrainedModel or PeftModel
-        A decoder under SDPA attention. Gradients flow if they are enabled.
+        A decoder that takes a tree mask (see `align.engine.Engine`). Gradients flow if they are enabled.
     trie : Trie
         All prompts and options of one (country, question).
 
@@ -30,22 +38,7 @@ def sequence_logprobs(model: Any, trie: Trie) -> torch.Tensor:
     -------
     Tensor, shape (sequences,), float32
     """
-    import torch
-
-    causal = _causal(model)
-    device = next(causal.parameters()).device
-    hidden = causal.base_model(
-        input_ids=torch.from_numpy(trie.ids).to(device)[None],
-        position_ids=torch.from_numpy(trie.depth).to(device)[None],
-        attention_mask=torch.from_numpy(trie.attention).to(device)[None, None],
-        use_cache=False,
-    ).last_hidden_state[0]
-    rows, place = torch.unique(torch.from_numpy(trie.row).to(device), return_inverse=True)
-    logits = _head(causal, hidden[rows])
-    token = torch.from_numpy(trie.token).to(device)
-    logp = torch.log_softmax(logits, dim=-1)[place, token]
-    total = torch.zeros(trie.sequences, device=device)
-    return total.index_add(0, torch.from_numpy(trie.sequence).to(device), logp)
+    return by_tree(model, [trie], 0)
 
 
 def option_logprobs(model: Any, trie: Trie, options: int) -> torch.Tensor:
@@ -55,42 +48,90 @@ def option_logprobs(model: Any, trie: Trie, options: int) -> torch.Tensor:
     return torch.log_softmax(sequence_logprobs(model, trie).reshape(-1, options), dim=-1)
 
 
-def one_by_one_logprobs(model: Any, encoded: Sequence[Encoded]) -> torch.Tensor:
-    """Score each sequence alone with the model's own causal attention: the reference for `check_trie`."""
+def by_tree(model: Any, tries: Sequence[Trie], tokens: int) -> torch.Tensor:
+    """Score tries as a padded batch under dense tree masks, shape (sequences of all tries,)."""
+    return _by_masks(plain(model), trie_batch(tries))
+
+
+def by_forest(model: Any, tries: Sequence[Trie], tokens: int) -> torch.Tensor:
+    """Score tries side by side in one row under a FlexAttention block mask, which skips what no node sees."""
+    causal = plain(model)
+    dense = causal.config.get_text_config()._attn_implementation
+    causal.set_attn_implementation("flex_attention")
+    try:
+        return _by_masks(causal, forest_batch(tries, FLEX_MULTIPLE))
+    finally:
+        causal.set_attn_implementation(dense)
+
+
+def by_prefix(model: Any, tries: Sequence[Trie], tokens: int) -> torch.Tensor:
+    """Score each trie's shared prefix once into a cache, and what follows it as plain rows on copies of the cache."""
     import torch
 
-    causal = _causal(model)
-    device = next(causal.parameters()).device
-    found = []
-    for item in encoded:
-        ids = torch.tensor([item.ids], device=device)
-        logits = causal(input_ids=ids, use_cache=False).logits[0].float()
-        logp = torch.log_softmax(logits[item.start - 1 : -1], dim=-1)
-        found.append(logp.gather(1, ids[0, item.start :, None]).sum())
-    return torch.stack(found)
+    causal = plain(model)
+    return torch.cat([_by_prefix(causal, trie, tokens) for trie in tries])
 
 
-def check_trie(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]]) -> float:
-    """Compare the trie with one-by-one scoring on the first and last prompt, and fail loudly.
+def by_rows(model: Any, tries: Sequence[Trie], tokens: int) -> torch.Tensor:
+    """Score every root-to-leaf path as a plain row, at most so many tokens at once: for any causal model."""
+    causal = plain(model)
+    return _sum(_predict(causal, batch) for batch in row_batches(tries, [0] * len(tries), tokens))
+
+
+def _by_prefix(causal: Any, trie: Trie, tokens: int) -> torch.Tensor:
+    if not trie.trunk:
+        return by_rows(causal, [trie], tokens)
+    trunk, caches = trunk_batch(trie), []
+    scores = [_predict(causal, trunk, lambda output: caches.append(output.past_key_values), use_cache=True)]
+    for batch in row_batches([trie], [trie.trunk], tokens):
+        cache = copy.deepcopy(caches[0])  # a forward pass writes into its cache
+        cache.batch_repeat_interleave(len(batch.ids))
+        scores.append(_predict(causal, batch, past_key_values=cache, use_cache=True))
+    return _sum(scores)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to score tries: its name in words, and a function of model, tries and tokens at once."""
+
+    name: str
+    score: Callable[[Any, Sequence[Trie], int], torch.Tensor]
+
+
+FOREST = Way("token trees under FlexAttention", by_forest)
+TREE = Way("token trees", by_tree)
+PREFIX = Way("a cache of the shared prefix", by_prefix)
+ROWS = Way("plain rows", by_rows)
+
+
+def difference(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]], way: Way = TREE, tokens: int = 1) -> float:
+    """Return by how much a way of scoring differs from one-by-one scoring, on the first and the last prompt.
 
     Returns
     -------
     float
-        The largest difference of an option probability.
+        The largest difference of a probability, both as the model gives them and renormalised over the options.
+    """
+    import torch
+
+    options = len(encoded[0])
+    with torch.no_grad():
+        alone = one_by_one_logprobs(model, [*encoded[0], *encoded[-1]]).reshape(2, options)
+        found = way.score(model, [trie], tokens).reshape(-1, options)[[0, -1]]
+    apart = [(found.exp() - alone.exp()).abs(), (found.softmax(dim=-1) - alone.softmax(dim=-1)).abs()]
+    return float(torch.stack(apart).max())
+
+
+def check_trie(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]]) -> float:
+    """Return the trie's `difference` from one-by-one scoring, and fail loudly if it is one.
 
     Raises
     ------
     InputError
         The difference exceeds the tolerance: this architecture cannot take the tree mask.
     """
-    import torch
-
-    options = len(encoded[0])
-    with torch.no_grad():
-        packed = option_logprobs(model, trie, options)[[0, -1]].exp()
-        alone = one_by_one_logprobs(model, [*encoded[0], *encoded[-1]]).reshape(2, options)
-    apart = float((packed - torch.softmax(alone, dim=-1)).abs().max())
-    limit = TOLERANCE if packed.device.type == "cpu" else 0.03  # bfloat16 noise
+    apart = difference(model, trie, encoded)
+    limit = TOLERANCE if plain(model).dtype.itemsize >= 4 else COARSE_TOLERANCE
     if not apart <= limit:
         raise InputError(
             f"this model's option probabilities differ by {apart:.2g} between the token trie and one-by-one scoring "
@@ -99,15 +140,84 @@ def check_trie(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]]) -> 
     return apart
 
 
-def _causal(model: Any) -> Any:
+def one_by_one_logprobs(model: Any, encoded: Sequence[Encoded]) -> torch.Tensor:
+    """Score each sequence alone with the model's own forward pass: the reference for every other way."""
+    import torch
+
+    causal = plain(model)
+    found = []
+    for item in encoded:
+        ids = torch.tensor([item.ids], device=causal.device)
+        logits = causal(input_ids=ids, use_cache=False).logits[0].float()
+        logp = torch.log_softmax(logits[item.start - 1 : -1], dim=-1)
+        found.append(logp.gather(1, ids[0, item.start :, None]).sum())
+    return torch.stack(found)
+
+
+def plain(model: Any) -> Any:
     """Return the transformers model inside a peft one; LoRA layers stay active in it."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _head(causal: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """Apply the output layer in float32: bfloat16 noise there exceeds a small model's effects."""
+def _by_masks(causal: Any, batch: Batch) -> torch.Tensor:
     import torch
 
+    return _predict(
+        causal,
+        batch,
+        position_ids=torch.from_numpy(batch.depth).to(causal.device),
+        attention_mask=tree_masks(causal, batch),
+    )
+
+
+def _predict(
+    causal: Any, batch: Batch, keep: Callable[[Any], None] | None = None, use_cache: bool = False, **inputs: Any
+) -> torch.Tensor:
+    """Return each sequence's summed log-probability of the tokens that this batch predicts, shape (sequences,)."""
+    import torch
+
+    device = causal.device
+    places, which = torch.unique(torch.from_numpy(batch.at).to(device), return_inverse=True)
+    logits = _selected_logits(
+        causal, places, keep, input_ids=torch.from_numpy(batch.ids).to(device), use_cache=use_cache, **inputs
+    )
+    logp = logits[which, torch.from_numpy(batch.token).to(device)] - torch.logsumexp(logits, dim=-1)[which]
+    total = torch.zeros(batch.sequences, device=device, dtype=logp.dtype)
+    return total.index_add(0, torch.from_numpy(batch.sequence).to(device), logp)
+
+
+def _selected_logits(
+    causal: Any, places: torch.Tensor, keep: Callable[[Any], None] | None, **inputs: Any
+) -> torch.Tensor:
+    """Run the whole model, but its output layer only at some places; shape (places, vocabulary), float32 or finer.
+
+    The model's own forward pass stays in charge, so what a family does to its logits (softcapping, scaling) is done.
+    """
     head = causal.get_output_embeddings()
-    bias = getattr(head, "bias", None)
-    return torch.nn.functional.linear(hidden.float(), head.weight.float(), None if bias is None else bias.float())
+    selected = head.register_forward_pre_hook(lambda module, given: (given[0].flatten(0, 1)[places][None],))
+    finer = head.register_forward_hook(_in_float32)
+    try:
+        output = causal(**inputs)
+    finally:
+        selected.remove()
+        finer.remove()
+    if keep:
+        keep(output)
+    logits = output.logits[0]
+    return logits.float() if logits.element_size() < 4 else logits
+
+
+def _in_float32(head: Any, given: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+    """Redo a half-precision output layer in float32: bfloat16 noise there exceeds a small model's effects."""
+    import torch
+
+    if type(head) is not torch.nn.Linear or head.weight.element_size() >= 4:
+        return logits
+    bias = None if head.bias is None else head.bias.float()
+    return torch.nn.functional.linear(given[0].float(), head.weight.float(), bias)
+
+
+def _sum(scores: Iterable[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    return torch.stack(list(scores)).sum(dim=0)

@@ -39,6 +39,24 @@ class Trie:
         k = np.arange(len(self.ids))
         return (k[None, :] <= k[:, None]) & (k[:, None] < self.end[None, :])
 
+    @property
+    def trunk(self) -> int:
+        """Number of first nodes that every sequence runs through."""
+        alone = (self.end == len(self.ids)) & (self.depth == np.arange(len(self.ids)))
+        return int(np.argmin(np.append(alone, False)))
+
+    def paths(self) -> list[np.ndarray]:
+        """Return the nodes from the root to each leaf, leaves in order."""
+        leaves = np.flatnonzero(self.end == np.arange(1, len(self.end) + 1))
+        latest = np.zeros(self.depth.max() + 1, dtype=np.int64)
+        found, before = [], 0
+        for leaf in leaves.tolist():
+            new = np.arange(before, leaf + 1)  # from one leaf to the next, depth first, runs one branch
+            latest[self.depth[new]] = new
+            found.append(latest[: self.depth[leaf] + 1].copy())
+            before = leaf + 1
+        return found
+
 
 def build_trie(encoded: Sequence[Encoded]) -> Trie:
     """Merge token sequences into a trie.
@@ -86,8 +104,12 @@ def _ints(values: list[int]) -> np.ndarray:
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return the length of the longest common prefix."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))
+    """Return the length of the longest common prefix, by halving: slices compare at C speed."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

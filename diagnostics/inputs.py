@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class Measured:
         Name of the rule that made it from tables, without a model of its own (`causal.trivial`).
     validation : tuple of str
         The questions that chose its epoch.
+    off_options : Series or None
+        Probability off the options, one value per cell; None for a label without a record of it.
     """
 
     label: str
@@ -49,6 +52,7 @@ class Measured:
     held_out: HeldOut | None
     computed: str | None = None
     validation: tuple[str, ...] = ()
+    off_options: pd.Series | None = None
 
     @property
     def trained(self) -> bool:
@@ -207,9 +211,14 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         HeldOut.model_validate(held_out) if held_out is not None else None,
         record.get("computed"),
         tuple(((fit["fit"].get("early_stopping") or {}) if fit else {}).get("questions", ())),
+        _off_options(folder / "off_options.parquet"),
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model
+
+
+def _off_options(path: Path) -> pd.Series | None:
+    return pd.read_parquet(path, columns=["off_option"])["off_option"] if path.is_file() else None
 
 
 def _require_same_rows(

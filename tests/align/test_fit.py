@@ -27,6 +27,7 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
         "adapter",
         "distributions.parquet",
         "effects.parquet",
+        "off_options.parquet",
         "train.jsonl",
     }
     log = [json.loads(line) for line in (ace / "train.jsonl").read_text().splitlines()]

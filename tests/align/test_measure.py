@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -126,3 +129,87 @@ def test_countries_and_personas_reach_the_answers(run, argv):
     assert set(itertools.product(*(set(first[c]) for c in ("country", "gender", "place")))) == set(
         first[["country", "gender", "place"]].itertuples(index=False, name=None)
     )
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from align import engine, parts, plan
+plan.CPU_TOKENS = 300  # several packs
+kill, moment = int(sys.argv[1]), sys.argv[2]
+scored = 0
+def score(self, pack, plainly=engine.Engine.score):
+    global scored
+    scored += 1
+    if moment == "scoring" and scored == kill:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(f"pack {' '.join(one.country + '/' + one.question for one in pack)}", file=sys.stderr, flush=True)
+    return plainly(self, pack)
+def replace(self, target, plainly=Path.replace):
+    if moment == "writing" and scored == kill and target.suffix == ".safetensors":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if moment == "tables" and target.name == "effects.parquet":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plainly(self, target)
+engine.Engine.score, Path.replace = score, replace
+from align.measure import main
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def measured(argv, kill, moment):
+    """Measure in a process of its own; return its exit code and the packs it scored."""
+    command = [sys.executable, "-c", KILLED, str(kill), moment, *argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    packs = [line.split()[1:] for line in done.stderr.splitlines() if line.startswith("pack ")]
+    return done.returncode, packs, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kill", "moment"), [(1, "scoring"), (3, "scoring"), (2, "writing"), (0, "tables")])
+def test_a_killed_measurement_goes_on_and_ends_bitwise_equal(study, folder, run, argv, kill, moment):
+    whole = [*argv[:-1], "whole"]
+    code, everything, error = measured(whole, 0, "never")
+    assert code == 0, error
+    assert len(everything) >= 3
+    assert len({question for pack in everything for question in pack}) == sum(map(len, everything)) == 6
+    code, before, _ = measured(argv, kill, moment)
+    assert code == -9
+    base = run.model("base")
+    assert not (base / "effects.parquet").exists()
+    assert "measure/base" not in json.loads(run.manifest_path.read_text())["steps"]
+    code, after, error = measured(argv, 0, "never")
+    assert code == 0, error
+    whole_packs = len(everything) if moment == "tables" else kill - 1
+    assert after == everything[whole_packs:], "at most the pack at hand is lost"
+    assert before[:whole_packs] == everything[:whole_packs]
+    for name in ("distributions", "effects", "off_options"):
+        assert (base / f"{name}.parquet").read_bytes() == (run.model("whole") / f"{name}.parquet").read_bytes()
+    assert not (base / "parts").exists()
+
+
+def test_off_options_hold_one_minus_the_probability_of_all_options(study, folder, run, argv, capsys):
+    assert main(argv) == 0
+    table = pd.read_parquet(run.model("base") / "off_options.parquet")
+    assert list(table) == ["country", "question", "gender", "place", "granularity", "off_option"]
+    assert len(table) == 2 * 3 * 4
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from align.prompts import wording
+
+    model = AutoModelForCausalLM.from_pretrained(folder / "tiny-model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tiny-model")
+    words = wording(study, "SE", "taxes", {"gender": "woman", "place": "village"})
+    ids = tokenizer(f"<|user|>{words.prompt}<|end|>\n<|assistant|>", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        p = torch.softmax(model(ids).logits[0, -1], dim=-1)
+    letters = [tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"]
+    own = table[(table["country"] == "SE") & (table["question"] == "taxes")]
+    own = own[(own["gender"] == "woman") & (own["place"] == "village")]
+    assert own["off_option"].item() == pytest.approx(1 - float(p[letters].sum()), abs=1e-5)
+    worst = table.loc[table["off_option"].idxmax()]
+    told = f"mean {table['off_option'].mean():.3f}, worst {worst['off_option']:.3f} ({worst['country']}, "
+    assert f"probability off the options: {told}{worst['question']})" in capsys.readouterr().out

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from align.prompts import Wording, encode, persona_phrase, personas, wording
 from causal.errors import InputError
@@ -92,3 +96,95 @@ def test_options_that_begin_others_get_the_end_of_the_answer(make_tokenizer):
 def test_options_with_equal_tokens_are_named(make_tokenizer):
     with pytest.raises(InputError, match="question many: options 'a' and 'a'"):
         encode(make_tokenizer(chat=True), [Wording("How many?", ("a", "a"))], "many")
+
+
+def merging_tokenizer():
+    """A tokenizer without words: ":" and a space merge, ": a" and a space with "b" too."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [*"abcdefghijklmnopqrstuvwxyz", *"ANSWER?:\n ", ".", ","]
+    merges = [(":", " "), (" ", "b"), (": ", "a")]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*letters, *("".join(pair) for pair in merges)]))}
+    merges = [(" ", "b"), (":", " "), (": ", "a")]  # " b" merges first, so that ": b" and ": c" differ before the text
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocabulary, merges)))
+
+
+def test_options_that_merge_with_the_prompt_are_compared_from_one_condition():
+    # "...Answer: a" ends in the token ": a", "...Answer: b" in ":" and " b", "...Answer: c" in ": " and "c"
+    encoded = encode(merging_tokenizer(), [Wording("why?", ("a", "b", "c"))], "why")[0]
+    tokens = [merging_tokenizer().convert_ids_to_tokens(item.ids[item.start :]) for item in encoded]
+    assert tokens == [[": a"], [":", " b"], [": ", "c"]]
+    assert len({item.ids[: item.start] for item in encoded}) == 1
+
+
+@given(
+    st.text("abc ?:", min_size=1, max_size=12),
+    st.lists(st.text("abc :", min_size=1, max_size=6), min_size=2, max_size=4, unique=True),
+)
+def test_options_share_what_comes_before_them_and_their_tokens_hold_all_their_text(prompt, options):
+    tokenizer = merging_tokenizer()
+    try:
+        encoded = encode(tokenizer, [Wording(prompt, tuple(options))], "any")[0]
+    except InputError:  # one's tokens begin the other's even with the end of the answer
+        return
+    assert len({item.ids[: item.start] for item in encoded}) == 1
+    whole = [f"{prompt}\nAnswer: {option}" for option in options]
+    for item, text, option in zip(encoded, whole, options, strict=True):
+        joined = "".join(tokenizer.convert_ids_to_tokens(item.ids))
+        assert joined.startswith("".join(text.split("\nAnswer")[0]))
+        assert "".join(tokenizer.convert_ids_to_tokens(item.ids[item.start :])).rstrip("\n").endswith(option)
+    for a, b in itertools.permutations(encoded, 2):
+        assert b.ids[: len(a.ids)] != a.ids, "one option's tokens begin another's"
+
+
+def with_specials(tokenizer, single):
+    from tokenizers.processors import TemplateProcessing
+
+    specials = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<|user|>", "<|end|>")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=single, special_tokens=specials)
+    return tokenizer
+
+
+def test_a_beginning_that_the_tokenizer_adds_is_kept_once_and_an_end_left_out(make_tokenizer):
+    plain = with_specials(make_tokenizer(chat=False), "<|user|> $A <|end|>")
+    item = encode(plain, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
+    assert plain.decode(item.ids) == "<|user|>Taxes?\nAnswer: A"
+    assert plain.decode(item.ids[item.start :]) == " A"
+    chat = with_specials(make_tokenizer(chat=True), "<|user|> $A <|end|>")
+    item = encode(chat, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
+    assert chat.decode(item.ids) == "<|user|>Taxes?<|end|>\n<|assistant|>A", "the template puts it there already"
+
+
+def test_a_template_that_tells_the_date_tells_the_same_every_day(make_tokenizer):
+    tokenizer = make_tokenizer(chat=True)
+    tokenizer.chat_template = (
+        "Today is {{ strftime_now('%d %b %Y') }}, or {{ date_string }}.\n" + tokenizer.chat_template
+    )
+    item = encode(tokenizer, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
+    assert tokenizer.decode(item.ids).startswith("Today is 01 Jan 2025, or 01 Jan 2025.\n<|user|>Taxes?")
+
+
+def test_what_a_template_puts_before_every_answer_comes_before_the_options(make_tokenizer):
+    tokenizer = make_tokenizer(chat=True)
+    tokenizer.chat_template = (
+        "{{ 'Be brief.' }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
+        "{% if message['role'] == 'assistant' %}{{ '(no thoughts)' }}{% endif %}"
+        "{{ message['content'] + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    )
+    item = encode(tokenizer, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
+    assert tokenizer.decode(item.ids) == "Be brief.<|user|>Taxes?<|end|><|assistant|>(no thoughts)A"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for message in messages %}{{ message['content'] ~ message['content'] }}{% endfor %}",
+        "{% for message in messages %}{{ message['role'] }}{% endfor %}",
+    ],
+)
+def test_a_template_that_repeats_or_drops_the_question_is_refused(make_tokenizer, template):
+    tokenizer = make_tokenizer(chat=True)
+    tokenizer.chat_template = template
+    with pytest.raises(InputError, match="chat template does not show a question and its answer exactly once"):
+        encode(tokenizer, [Wording("Taxes?", ("A", "B"))], "taxes")

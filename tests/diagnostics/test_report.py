@@ -232,3 +232,12 @@ def test_help_loads_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_probability_off_the_options_stands_beside_the_model_where_it_is_known(compared: Run) -> None:
+    off = pd.DataFrame({"off_option": [0.1, 0.2, 0.6]})
+    off.to_parquet(compared.model("ace") / "off_options.parquet")
+    assert main([str(compared.path)]) == 0
+    text = (compared.path / "report.html").read_text(encoding="utf-8")
+    assert text.count("of its probability is on none of the options") == 1, "the other label has no record of it"
+    assert "on average 30.0% of its probability is on none of the options, 60.0% in the worst cell" in text

@@ -1,0 +1,77 @@
+"""What a measurement has scored so far, on disk: a run that is killed goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from causal.files import replace_file, write_json
+
+Key = tuple[str, str]
+"""Country and question."""
+
+
+class Parts:
+    """Scored questions, one file for each pack, each whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are. Those of other inputs are removed.
+    inputs : mapping
+        Everything the scores depend on.
+    budget : int
+        Tokens of a forward pass if the measurement begins here. One that goes on keeps the number it began with, so
+        that its packs, and with them the last bits of its scores, are those of a run that was not killed.
+
+    Attributes
+    ----------
+    scores : dict
+        Log-probabilities by (country, question), shape (personas, K).
+    budget : int
+        Tokens of a forward pass.
+    """
+
+    def __init__(self, folder: Path, inputs: Mapping[str, Any], budget: int) -> None:
+        self.folder = folder
+        self.scores: dict[Key, np.ndarray] = {}
+        digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        begun = _begun(folder / "begun.json")
+        if begun.get("inputs") != digest:
+            shutil.rmtree(folder, ignore_errors=True)
+            begun = {"inputs": digest, "budget": budget}
+            write_json(folder / "begun.json", begun)
+        self.budget = int(begun["budget"])
+        for path in sorted(folder.glob("[0-9]*.safetensors")):
+            self.scores |= _read(path)
+
+    def add(self, keys: Sequence[Key], scores: Sequence[np.ndarray]) -> None:
+        """Keep a pack's scores."""
+        from safetensors.numpy import save_file
+
+        arrays = {str(i): np.ascontiguousarray(array) for i, array in enumerate(scores)}
+        with replace_file(self.folder / f"{len(self.scores)}.safetensors") as beside:
+            save_file(arrays, beside, metadata={"keys": json.dumps(list(keys))})
+        self.scores |= zip(keys, scores, strict=True)
+
+    def remove(self) -> None:
+        """Delete the files; the measurement is written as tables."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> dict[Key, np.ndarray]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as held:
+        keys = json.loads(held.metadata()["keys"])
+        return {(country, question): held.get_tensor(str(i)) for i, (country, question) in enumerate(keys)}
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
