@@ -93,6 +93,7 @@ def measure_tuned(study: Study, run: Run, name: str, label: str) -> None:
 def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a training depends on, for the manifest and the checkpoint."""
     from align.measure import survey_countries
+    from align.prompts import wording_fingerprint
     from causal.runs import TABLE_SECTIONS, file_hash
 
     return {
@@ -102,6 +103,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
         "fit": study.fit.model_dump(mode="json", exclude={"checkpoint_activations"}),  # same bits either way
         "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
+        "wording": wording_fingerprint(study, survey_countries(run)),
         "model": name,
         "weights": fingerprint,
     }

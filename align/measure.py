@@ -108,6 +108,7 @@ def model_name(study: Study, given: str | None) -> str:
 
 def measure_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a measurement depends on, for the manifest."""
+    from align.prompts import wording_fingerprint
     from causal.runs import TABLE_SECTIONS
 
     return {
@@ -115,6 +116,7 @@ def measure_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[
         "granularities": list(study.granularities),
         "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
+        "wording": wording_fingerprint(study, survey_countries(run)),
         "graph": study.fingerprint("graph"),
         "model": name,
         "weights": fingerprint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import itertools
 import re
 import string
@@ -45,10 +46,14 @@ def persona_phrase(study: Study, country: str, persona: Persona) -> str:
 
     The level's words that start with an article come first; without any, "a person" does.
     """
+    return ", ".join([*_phrases(study, persona), f"from {study.country_name(country)}"])
+
+
+def _phrases(study: Study, persona: Persona) -> list[str]:
     phrases = [study.attributes[name].levels[level].persona for name, level in persona.items()]
     heads = [phrase for phrase in phrases if phrase.startswith(("a ", "an "))]
     rest = [phrase for phrase in phrases if phrase not in heads[:1]]
-    return ", ".join([*(heads[:1] or ["a person"]), *rest, f"from {study.country_name(country)}"])
+    return [*(heads[:1] or ["a person"]), *rest]
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,6 @@ def wording(study: Study, country: str, question: str, persona: Persona) -> Word
         A question has more options than there are letters.
     """
     item = study.questions[question]
-    who = persona_phrase(study, country, persona)
     letters = study.prompt.options == "letters"
     names = _names(item, question, letters)
     labels = item.options.values()
@@ -81,10 +85,23 @@ def wording(study: Study, country: str, question: str, persona: Persona) -> Word
     if study.prompt.style == "anthropological":
         how = f"{how}\n{_REFLECT}"
     if study.prompt.layout == "question-first":
-        text = f"A survey asks this question.\n{asked}\n{how}\nThe person who answers is {who}. What do they answer?"
+        text = f"A survey asks this question.\n{asked}\nWhat does the person below answer? {how}\n"
+        # what differs between personas comes last and is short: everything before it is computed once
+        text += f"The person is from {study.country_name(country)}: {', '.join(_phrases(study, persona))}."
     else:
+        who = persona_phrase(study, country, persona)
         text = f"You are {who}. Answer this survey question as yourself.\n{asked}\n{how}"
     return Wording(text, names)
+
+
+def wording_fingerprint(study: Study, countries: Sequence[str]) -> str:
+    """Return the SHA-256 of how every question is put in every country: answers to other words are other answers."""
+    someone = {name: next(iter(attribute.levels)) for name, attribute in study.attributes.items()}
+    digest = hashlib.sha256()
+    for country, question, persona in itertools.product(countries, study.questions, ({}, someone)):
+        words = wording(study, country, question, persona)
+        digest.update("\0".join([words.prompt, *words.options, ""]).encode())
+    return digest.hexdigest()
 
 
 def _names(item: Question, question: str, letters: bool) -> tuple[str, ...]:

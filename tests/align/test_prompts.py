@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from align.prompts import Wording, encode, persona_phrase, personas, wording
+from align import prompts
+from align.prompts import Wording, encode, persona_phrase, personas, wording, wording_fingerprint
 from causal.errors import InputError
 
 
@@ -28,7 +29,19 @@ def with_prompt(study, **changes):
 
 def test_question_first_puts_the_persona_after_everything_shared(study):
     text = wording(study, "NO", "trust", {"gender": "woman"}).prompt
-    assert text.index("Can people be trusted?") < text.index("C. always") < text.index("a woman, from Norway")
+    assert text.index("Can people be trusted?") < text.index("C. always") < text.index("from Norway: a woman.")
+    other = wording(study, "NO", "trust", {"place": "village"}).prompt
+    assert other.endswith("\nThe person is from Norway: a person, living in a village.")
+    assert text.split("from Norway: a ")[0] == other.split("from Norway: a ")[0]
+
+
+def test_the_fingerprint_of_the_words_changes_with_whatever_is_said(study, monkeypatch):
+    found = {wording_fingerprint(study, ["NO"]), wording_fingerprint(study, ["SE"])}
+    found.add(wording_fingerprint(with_prompt(study, layout="persona-first"), ["NO"]))
+    assert wording_fingerprint(study, ["NO"]) in found
+    monkeypatch.setattr(prompts, "_phrases", lambda study, persona: ["someone", *persona.values()])
+    assert wording_fingerprint(study, ["NO"]) not in found
+    assert len(found) == 3
 
 
 def test_persona_first_is_the_papers_order(study):
@@ -55,7 +68,7 @@ def test_the_anthropological_style_adds_a_shared_reflection_and_nothing_else(stu
 
 def test_the_reflection_is_shared_where_the_question_comes_first(study):
     text = wording(with_prompt(study, style="anthropological"), "NO", "trust", {"gender": "woman"}).prompt
-    assert text.index("emic") < text.index("a woman, from Norway")
+    assert text.index("emic") < text.index("from Norway: a woman.")
 
 
 def test_options_are_letters_or_full_labels_in_order(study):
