@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREFIX = "examples/"
-_ITEMS = {"gss2018": ("stevedata", "gss_spending")}
+_ITEMS = {
+    "gss2018": ("stevedata", "gss_spending"),
+    "cces2016": ("stevedata", "TV16"),
+    "wvs_usa": ("stevedata", "wvs_usa_abortion"),
+}
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,109 @@
+"""What the benchmarks of the model side share: the study's items, clocks, memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+MB = 1024**2
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contestant on one item: what it returned, seconds, and peak memory over what was there before, in MB."""
+
+    value: Any
+    seconds: float
+    peak_mb: float
+
+
+def measure(work: Callable[[], Any]) -> Measured:
+    """Run some work once, with a clock and a watch on memory."""
+    with _peak() as peak:
+        start = time.perf_counter()
+        value = work()
+        _wait_for_device()
+        seconds = time.perf_counter() - start
+    return Measured(value, seconds, peak() / MB)
+
+
+@contextmanager
+def _peak() -> Iterator[Callable[[], float]]:
+    """Yield a function that tells, afterwards, the most bytes held over those held before."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield lambda: torch.cuda.max_memory_allocated() - before
+        return
+    watch = _Watch()
+    watch.start()
+    try:
+        yield lambda: watch.most - watch.before
+    finally:
+        watch.stop.set()
+        watch.join()
+
+
+class _Watch(threading.Thread):
+    """Looks at the process's resident memory every two milliseconds."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        super().__init__(daemon=True)
+        self.process = psutil.Process()
+        self.before = self.most = self.process.memory_info().rss
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(0.002):
+            self.most = max(self.most, self.process.memory_info().rss)
+
+
+def _wait_for_device() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def device_name() -> str:
+    """Say what runs the model."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median."""
+    return float(np.median(values))
+
+
+def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token rows filled up on the right, and their attention mask."""
+    import torch
+
+    longest = max(map(len, rows))
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids.to(device), mask.to(device)
