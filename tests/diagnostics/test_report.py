@@ -109,8 +109,10 @@ def test_what_is_not_identified_is_marked_and_failed_checks_are_linked(tmp_path:
     assert text.count(f'id="{links[0][0]}"') == 1
     rows = re.findall(r"<tr><td[^>]*>How about.*?</tr>", text, re.S)
     homes = [row for row in rows if "home: city → farm" in row]
-    assert homes and all("†" in row for row in homes)
-    assert len(rows) > len(homes) and not any("†" in row for row in rows if row not in homes)
+    assert homes
+    assert all("†" in row for row in homes)
+    assert len(rows) > len(homes)
+    assert not any("†" in row for row in rows if row not in homes)
     assert "The largest survey effects: for each question" in text
     legend = "† marks what the graph does not identify: an association, not an effect."
     captions = [found for found in re.findall(r"<(?:figcaption|caption)>(.*?)</", text, re.S) if legend in found]
