@@ -72,6 +72,10 @@ def test_what_only_adjusting_identifies_has_its_sentence(toy: SimpleNamespace) -
     ]
     assert "the contrast of home with age and gender held fixed is its total effect" in table.rows[5][3]
     assert "hold for people who overlap" in table.caption
+    hidden = {"edges": [*edges, ["wealth", "home"], ["wealth", "answer"]], "latent": ["wealth"]}
+    unknown = estimand_table(_inputs(toy, hidden, **sections))
+    assert unknown is not None
+    assert not any("aipw" in row[1] for row in unknown.rows)
     cells = estimand_table(_inputs(toy, {"edges": edges}, covariates=sections["covariates"]))
     assert cells is not None
     assert not any("aipw" in value for row in cells.rows for value in row)
