@@ -67,7 +67,8 @@ def adjusted_sentences(inputs: Inputs) -> list[str]:
         turned, clear = sum(one.turned for one in parts), int(sum(one.clear.sum() for one in parts))
         sentences.append(
             f"Adjusted for covariates and the other attributes ({estimator}), {(rows['q_value'] < Q).sum()} of "
-            f"{len(rows)} stand out; {known} of the {len(rows)} are identified as effects. Of the {clear} that stand out with or without adjustment, {turned} change "
+            f"{len(rows)} stand out; {known} of the {len(rows)} are identified as effects. "
+            f"Of the {clear} that stand out with or without adjustment, {turned} change "
             "direction by it."
         )
     lacking = without_overlap(inputs)

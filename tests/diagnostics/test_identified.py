@@ -57,7 +57,7 @@ def test_where_no_set_will_do_the_table_says_so(toy: SimpleNamespace) -> None:
 
 
 def test_what_only_adjusting_identifies_has_its_sentence(toy: SimpleNamespace) -> None:
-    """home goes with gender and, through age, with the answer; aipw adjusts for both, and not for income, its effect."""
+    """home goes with gender and, through age, with the answer; aipw adjusts for both, not for income, its effect."""
     edges = [["gender", "home"], ["age", "home"], ["home", "income"]]
     sections = {"covariates": {"age": {}, "income": {}}, "effects": {"estimator": ["cell", "aipw"]}}
     table = estimand_table(_inputs(toy, {"edges": edges}, **sections))
