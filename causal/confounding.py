@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from causal.adjustment import KNOTS, adjustment, measured
+from causal.balance import Compared
 from causal.check import NOTHING, Check, counted, listed, worst_rows
 from causal.comparability import hold_fixed
 from causal.graph import CausalGraph
@@ -23,22 +24,31 @@ FRAGILE = 0.2
 LEVEL = 0.05
 
 
-def regressions(survey: Survey) -> list[Regression]:
-    """Regress every question on every contrast of an attribute, given what that is adjusted for."""
-    study = survey.study
-    return [
-        regression(survey, adjustment(study, name, ()), levels[base], levels[treated])
-        for name, attribute in study.attributes.items()
-        for levels in [list(attribute.levels)]
-        for base, treated in attribute.pairs
-    ]
+def regressions(survey: Survey, pairs: Sequence[Compared] = ()) -> list[Regression]:
+    """Regress every question on every contrast of an attribute, given what that is adjusted for.
+
+    Countries without overlap, of which a regression could only guess, are left out (``pairs`` says which).
+    """
+    found = []
+    for name, attribute in survey.study.attributes.items():
+        levels = list(attribute.levels)
+        for base, treated in attribute.pairs:
+            ends = (name, levels[base], levels[treated])
+            lacking = [
+                one.country
+                for one in pairs
+                if one.lacks and (one.adjustment.attribute, one.reference, one.treated) == ends
+            ]
+            found.append(regression(survey, adjustment(survey.study, name, ()), *ends[1:], lacking))
+    return found
 
 
 def sensitivity_check(fitted: Sequence[Regression], questions: Sequence[str], graph: CausalGraph) -> list[Check]:
     """Share of the effects told apart from 0 that a confounder as strong as a measured covariate explains away.
 
-    With the median robustness value and E-value; nothing where no regression could be fitted. Warns as well where the
-    graph identifies no effect of an attribute: what is explained away then is an association.
+    With the median robustness value and E-value; nothing where no regression could be fitted. Warns as well where no
+    effect of an attribute is identified, by the graph or for lack of overlap in all countries: what is explained away
+    then is an association.
     """
     rows = [row for one in fitted for row in _sensitivities(one, questions, graph)]
     if not rows:
@@ -50,6 +60,7 @@ def sensitivity_check(fitted: Sequence[Regression], questions: Sequence[str], gr
     share = len(weak) / len(told) if told else 0.0
     parts = [_sensitivity_meaning(effects, told, len(weak))] if effects else []
     parts += [_association_meaning(associations)] if associations else []
+    parts += _lacking_meaning(fitted)
     return [
         Check(
             "sensitivity",
@@ -61,6 +72,11 @@ def sensitivity_check(fitted: Sequence[Regression], questions: Sequence[str], gr
             worst_rows(rows, lambda row: row["robustness"]),
         )
     ]
+
+
+def _lacking_meaning(fitted: Sequence[Regression]) -> list[str]:
+    out = [f"{one.adjustment.attribute} {one.treated} in {name}" for one in fitted for name in one.lacking]
+    return [f"Left out for lack of overlap: {listed(out)}."] if out else []
 
 
 def _told(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,7 +96,7 @@ def _sensitivity_advice(fragile: bool, associations: bool) -> str:
 def _association_meaning(rows: Sequence[dict[str, Any]]) -> str:
     told, names = _told(rows), listed(list(dict.fromkeys(row["attribute"] for row in rows)))
     start = (
-        f"Of {names} the graph identifies no effect, whatever that is measured is adjusted for: {len(told)} of "
+        f"Of {names} no effect is identified, whatever that is measured is adjusted for: {len(told)} of "
         f"{counted(len(rows), 'association')} can be told apart from 0"
     )
     if not told:
@@ -130,7 +146,7 @@ def _beside(known: Sequence[dict[str, Any]], weak: int) -> str:
 
 
 def _sensitivities(fit: Regression, questions: Sequence[str], graph: CausalGraph) -> list[dict[str, Any]]:
-    estimand = graph.estimand(fit.adjustment.attribute, fit.adjustment.names)
+    estimand = graph.estimand(fit.adjustment.attribute, fit.adjustment.names) if fit.overlaps else "not_identified"
     known = [q for q in range(len(questions)) if not np.isnan(fit.estimate[q])]
     return [_sensitivity(fit, q, questions[q]) | {"estimand": estimand} for q in known]
 

@@ -30,7 +30,8 @@ def gate_checks(survey: AnySurvey, cells: pd.DataFrame, propensities: Propensiti
     study = survey.study
     if not isinstance(survey, Survey):
         return [unchecked(), *control_check(study, cells)]
-    pairs, fitted = list(compared(survey, propensities or Propensities(survey))), regressions(survey)
+    pairs = list(compared(survey, propensities or Propensities(survey)))
+    fitted = regressions(survey, pairs)
     return [
         implications_check(survey),
         overlap_check(survey, pairs),

@@ -56,8 +56,9 @@ def identification_check(effects: pd.DataFrame, study: Study, lacking_overlap: S
     finest = (cells["granularity"] == cells["granularity"].max()).to_numpy()
     contrasts = _contrasts(cells, study)
     found = [identify(study.causal_graph, name, held) for name, held in contrasts[:MOST_ROWS]]
-    by_graph = _identification_advice(found, study, bool((unknown & ~bare).any()))
-    meaning = _identification_meaning(found, len(contrasts) - len(found), study, bool((open_ & saved).any()))
+    some_saved = bool((open_ & saved).any())
+    by_graph = _identification_advice(found, study, bool((unknown & ~bare).any()), some_saved)
+    meaning = _identification_meaning(found, len(contrasts) - len(found), study, some_saved)
     return Check(
         "identification",
         float(unknown.mean()),
@@ -117,7 +118,7 @@ def _not_adjusted_for(study: Study) -> Iterator[str]:
             ) + "that would open a path between causes whose common effect it is, and is not needed."
 
 
-def _identification_advice(found: Sequence[Identification], study: Study, unknown: bool) -> str:
+def _identification_advice(found: Sequence[Identification], study: Study, unknown: bool, saved: bool) -> str:
     lacking, direct = (
         dict.fromkeys(one.attribute for one in found if one.estimand == name) for name in ("not_identified", CONTROLLED)
     )
@@ -126,11 +127,11 @@ def _identification_advice(found: Sequence[Identification], study: Study, unknow
         return f"To report total effects: {total}." if total else NOTHING
     sets = [adjustment_sets(study.causal_graph, name).minimal for name in lacking]
     by_covariate = any(set(names or ()) & set(study.covariates) for names in sets)
-    read = "; ".join(_readings([*lacking, *(name for name in direct if name not in lacking)], study, "is"))
+    every = [*lacking, *(name for name in direct if name not in lacking)]
+    read = "; ".join(_readings(every, study, "is", adjusted=unknown and bool(study.effects.adjusting)))
     if not unknown:
-        return "Read these cell rows as associations, and the adjusted rows as effects." + (
-            f" Of cell rows: {read}." if read else ""
-        )
+        adjusted = ", and the adjusted rows as effects" if saved else ""
+        return f"Read these cell rows as associations{adjusted}." + (f" Of cell rows: {read}." if read else "")
     advice = "Read these rows as associations"
     if by_covariate and not study.effects.adjusting:
         advice += "; covariates are adjusted for with effects.estimator: [cell, aipw]"
@@ -141,28 +142,37 @@ def _identification_advice(found: Sequence[Identification], study: Study, unknow
     return advice + "."
 
 
-def _readings(attributes: Iterable[str], study: Study, verb: str) -> Iterator[str]:
-    """Say for each attribute which granularity, with what held, identifies its effect; nothing where none does."""
+def _readings(attributes: Iterable[str], study: Study, verb: str, adjusted: bool = False) -> Iterator[str]:
+    """Say for each attribute which granularity, with what held, identifies its effect; nothing where none does.
+
+    Where no cell row does, and ``adjusted``, those of the adjusting estimators that were asked for.
+    """
     for attribute in attributes:
-        held = _reading(attribute, study)
-        if held is None:
+        found, whose = _reading(attribute, study), ""
+        if found is None and adjusted:
+            found, whose = _reading(attribute, study, adjusted=True), f" of {listed(study.effects.adjusting)}"
+        if found is None:
             continue
+        held, estimand = found
         size = len(held) + 1
         fixed = f"with {listed(held)} held fixed" if held else "nothing else held"
         add = "" if size in study.granularities else f"; add {size} to effects.granularity"
-        total = study.causal_graph.estimand(attribute, held) == "total"
-        measures = "its total effect" if total else "a controlled direct effect"
-        yield f"for {attribute} read granularity {size} ({fixed}{add}), which {verb} {measures}"
+        measures = "its total effect" if estimand == "total" else "a controlled direct effect"
+        yield f"for {attribute} read granularity {size}{whose} ({fixed}{add}), which {verb} {measures}"
 
 
-def _reading(attribute: str, study: Study) -> tuple[str, ...] | None:
-    """Return the fewest other attributes to hold that leave the total effect, else a controlled direct one."""
+def _reading(attribute: str, study: Study, adjusted: bool = False) -> tuple[tuple[str, ...], str] | None:
+    """Return what other attributes to hold to get the total effect, else a controlled direct one, and which it is.
+
+    The fewest; if what is adjusted for counts as held too, all of them where that will do.
+    """
     graph, others = study.causal_graph, [name for name in study.attributes if name != attribute]
     few = [held for size in range(FEW_HELD + 1) for held in combinations(others, size)]
     for wanted in ("total", CONTROLLED):
-        for held in [*few, tuple(others)]:
-            if graph.estimand(attribute, held) == wanted:
-                return held
+        for held in [tuple(others), *few] if adjusted else [*few, tuple(others)]:
+            fixed = adjustment(study, attribute, held).names if adjusted else held
+            if graph.estimand(attribute, fixed) == wanted:
+                return held, wanted
     return None
 
 

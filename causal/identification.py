@@ -83,9 +83,12 @@ def _identify(graph: CausalGraph, attribute: str, held: tuple[str, ...]) -> Iden
     caused = nx.descendants(digraph(graph), attribute)
     mediators = tuple(node for node in held if node in caused)
     paths = _open_paths(graph, attribute, held) if estimand == "not_identified" else []
-    colliders = tuple(dict.fromkeys(node for path in paths for node in _opened(graph, path, held)))
+    by_holding = [tuple(_opened(graph, path, held)) for path in paths]
+    colliders = tuple(dict.fromkeys(node for nodes in by_holding for node in nodes))
     shown = tuple(spelled(graph, path) for path in paths[:SHOWN_PATHS])
-    words = _sentence(graph, attribute, held, estimand, shown, mediators, colliders)
+    opened = tuple(path for path, nodes in zip(shown, by_holding, strict=False) if nodes)
+    opens = _opens(colliders, opened, all(by_holding)) if colliders else ""
+    words = _sentence(graph, attribute, held, estimand, shown, mediators, opens)
     return Identification(attribute, held, estimand, shown, mediators, colliders, words)
 
 
@@ -287,7 +290,7 @@ def _sentence(
     estimand: Estimand,
     paths: tuple[str, ...],
     mediators: tuple[str, ...],
-    colliders: tuple[str, ...],
+    opens: str,
 ) -> str:
     fixed = f"with {_listed(held)} held fixed" if held else "with nothing else held fixed"
     if estimand == "total":
@@ -304,11 +307,7 @@ def _sentence(
     )
     if mediators:
         why += f" What {attribute} does through {_listed(mediators)}, which it causes, is taken out as well."
-    if colliders:
-        why += (
-            f" Holding {_listed(colliders)} is what opens "
-            f"{'it' if len(paths) == 1 else 'them'}: among those who share a common effect, its causes go together."
-        )
+    why += opens
     needed = adjustment_sets(graph, attribute).minimal
     if needed is None:
         return why + " No set of what the survey measures identifies its total effect."
@@ -317,6 +316,15 @@ def _sentence(
         if needed
         else (why + " With nothing held it would be its total effect.")
     )
+
+
+def _opens(colliders: tuple[str, ...], opened: tuple[str, ...], every: bool) -> str:
+    """Say which of the open paths what is held opens: every one, or those spelled out that it does."""
+    if every:
+        which = f"is what opens {'it' if len(opened) == 1 else 'them'}"
+    else:
+        which = f"opens {_listed(opened) if opened else 'a longer one'}"
+    return f" Holding {_listed(colliders)} {which}: among those who share a common effect, its causes go together."
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,10 @@ class Regression:
         What is adjusted for.
     reference, treated : str
         The two levels.
+    lacking : tuple of str
+        Countries left out because their people do not overlap, by what they are called.
+    overlaps : bool
+        Whether people overlap in any country; if in none, none is left out, and no effect is identified.
     estimate : ndarray, shape (questions,)
         Coefficient of the treated level, in units of the shift. NaN, as in all that follows, where too few answered or
         nothing is left to explain.
@@ -51,6 +56,8 @@ class Regression:
     adjustment: Adjustment
     reference: str
     treated: str
+    lacking: tuple[str, ...]
+    overlaps: bool
     estimate: np.ndarray
     partial_r2: np.ndarray
     dof: np.ndarray
@@ -83,7 +90,9 @@ class _Moments:
         return self.solved(chosen)[:, owner[chosen] == ATTRIBUTE][:, 0]
 
 
-def regression(survey: Survey, chosen: Adjustment, reference: str, treated: str) -> Regression:
+def regression(
+    survey: Survey, chosen: Adjustment, reference: str, treated: str, lacking: Sequence[str] = ()
+) -> Regression:
     """Regress every question on the treated level, countries, and what is adjusted for.
 
     Parameters
@@ -94,11 +103,15 @@ def regression(survey: Survey, chosen: Adjustment, reference: str, treated: str)
         The attribute and what it is adjusted for.
     reference, treated : str
         The two levels.
+    lacking : sequence of str
+        Codes of countries whose people do not overlap, to leave out unless that would leave none.
     """
     names, levels = list(survey.study.attributes), list(survey.study.attributes[chosen.attribute].levels)
     own = survey.levels[:, names.index(chosen.attribute)]
     ends = [levels.index(reference), levels.index(treated)]
-    people = np.flatnonzero(known(survey, chosen) & np.isin(own, ends))
+    overlapping = [code for code in survey.countries if code not in lacking]
+    kept = np.isin(survey.country, [survey.countries.index(code) for code in overlapping or survey.countries])
+    people = np.flatnonzero(known(survey, chosen) & np.isin(own, ends) & kept)
     arm = (own[people] == ends[1]).astype(float)
     z, owner = _design(survey, chosen, people, arm)
     weight = np.ones(len(people)) if survey.weight is None else survey.weight[people]
@@ -119,6 +132,8 @@ def regression(survey: Survey, chosen: Adjustment, reference: str, treated: str)
         chosen,
         reference,
         treated,
+        tuple(survey.study.country_name(code) for code in lacking if overlapping),
+        bool(overlapping),
         if_told(answers.coefficient(owner, owner >= COUNTRY)),
         if_told(_share(answers.left(owner != ATTRIBUTE), residual)),
         if_told(n_eff - len(owner)),

@@ -10,16 +10,23 @@ from scipy.stats import false_discovery_control, norm
 
 from diagnostics.diagnosis import Q
 from diagnostics.inputs import Inputs
+from diagnostics.marks import NOT_IDENTIFIED
 
 
-def coarsest(inputs: Inputs, attribute: str) -> pd.DataFrame:
-    """Return an attribute's supported toggles that hold the fewest other attributes fixed, with ``topic``."""
-    rows = inputs.effects[(inputs.effects["attribute"] == attribute) & inputs.effects["supported"]]
+def coarsest(inputs: Inputs, attribute: str, estimator: str = "cell") -> pd.DataFrame:
+    """Return an attribute's supported toggles that hold the fewest other attributes fixed, with ``topic``.
+
+    Of an estimator that adjusts, only those that it identifies.
+    """
+    rows = inputs.effects
+    if estimator != "cell":
+        rows = inputs.others[(inputs.others["estimator"] == estimator) & (inputs.others["estimand"] != NOT_IDENTIFIED)]
+    rows = rows[(rows["attribute"] == attribute) & rows["supported"]]
     rows = rows[rows["granularity"] == rows["granularity"].min()].reset_index(drop=True)
     return rows.assign(topic=rows["question"].map({name: one.topic for name, one in inputs.study.questions.items()}))
 
 
-def question_effects(inputs: Inputs, attribute: str) -> pd.DataFrame:
+def question_effects(inputs: Inputs, attribute: str, estimator: str = "cell") -> pd.DataFrame:
     """Average an attribute's shifts over contexts (in proportion to their respondents), then over countries (alike).
 
     Intervals are joined from those of the toggles by the method of variance estimates recovery (Zou & Donner 2008,
@@ -35,7 +42,7 @@ def question_effects(inputs: Inputs, attribute: str) -> pd.DataFrame:
         ``conf_low``, ``conf_high``, ``found`` (differs from 0 with q < .05, Benjamini-Hochberg over these rows),
         ``by_country`` (array of the countries' own shifts).
     """
-    rows = coarsest(inputs, attribute)
+    rows = coarsest(inputs, attribute, estimator)
     shared = bool(inputs.study.survey.psu) or len(_held(rows, inputs)) > 1
     contrast = ["question", "reference", "treated"]
     n = (rows["n_reference"] + rows["n_treated"]).to_numpy(dtype=float)
@@ -80,9 +87,9 @@ def _held(rows: pd.DataFrame, inputs: Inputs) -> list[tuple[str, ...]]:
     return [tuple(name for name, there in zip(names, one, strict=True) if there) for one in sets]
 
 
-def held_in_words(inputs: Inputs, attribute: str) -> str:
+def held_in_words(inputs: Inputs, attribute: str, estimator: str = "cell") -> str:
     """Say what the toggles behind `question_effects` hold fixed."""
-    sets = _held(coarsest(inputs, attribute), inputs)
+    sets = _held(coarsest(inputs, attribute, estimator), inputs)
     if not sets or sets == [()]:
         return "nothing else held fixed"
     if len(sets) == 1:

@@ -14,6 +14,7 @@ from causal.sections import ADJUSTING, ECONML
 from diagnostics.alignment import matching_rows
 from diagnostics.diagnosis import Q
 from diagnostics.inputs import Inputs, toggle_key
+from diagnostics.marks import NOT_IDENTIFIED
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,12 @@ def adjusted_sentences(inputs: Inputs) -> list[str]:
     for estimator in dict.fromkeys(one.estimator for one in found if one.estimator in ADJUSTING):
         parts = [one for one in found if one.estimator == estimator]
         rows = pd.concat([one.rows for one in parts])
+        known = int((rows["estimand"] != NOT_IDENTIFIED).sum())
         turned, clear = sum(one.turned for one in parts), int(sum(one.clear.sum() for one in parts))
         sentences.append(
             f"Adjusted for covariates and the other attributes ({estimator}), {(rows['q_value'] < Q).sum()} of "
-            f"{len(rows)} stand out. Of the {clear} that stand out with or without adjustment, {turned} change "
+            f"{len(rows)} stand out; {known} of the {len(rows)} are identified as effects. "
+            f"Of the {clear} that stand out with or without adjustment, {turned} change "
             "direction by it."
         )
     lacking = without_overlap(inputs)

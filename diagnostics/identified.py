@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from causal.adjustment import adjustment
+from causal.identification import identify
 from diagnostics.dag import identified
 from diagnostics.inputs import Inputs
+from diagnostics.marks import NOT_IDENTIFIED
 from diagnostics.page import ESTIMANDS, Table
 
 
@@ -14,22 +17,24 @@ def estimand_table(inputs: Inputs) -> Table | None:
     """Return one row per attribute and kind of contrast, with its sentence; None where the run holds no details.
 
     Sets of held attributes for which the same is measured, for the same reason, share a row; its sentence is that of
-    the largest.
+    the largest. Where only adjusting identifies an effect, a row of ``aipw`` follows.
     """
+    found = identified(inputs)
+    adjusted = _adjusted(inputs, found)
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in sorted(identified(inputs), key=lambda row: -len(row["held"])):
+    for row in sorted([*found, *adjusted], key=lambda row: -len(row["held"])):
         reason = tuple(tuple(row[key]) for key in ("open_paths", "mediators", "colliders"))
-        groups.setdefault((row["attribute"], row["estimand"], *reason), []).append(row)
+        groups.setdefault((row["attribute"], "adjusted" in row, row["estimand"], *reason), []).append(row)
     order = list(inputs.study.attributes)
     lines = tuple(
         (
             rows[0]["attribute"],
-            "; ".join(_listed(row["held"]) for row in rows),
+            "; ".join(_listed(row["held"]) for row in rows) + rows[0].get("adjusted", ""),
             ESTIMANDS[rows[0]["estimand"]],
             rows[0]["sentence"].replace(" <- ", " ← ").replace(" -> ", " → "),
             _adjustment(rows[0]["minimal_adjustment"]),
         )
-        for _, rows in sorted(groups.items(), key=lambda item: order.index(item[0][0]))
+        for _, rows in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1]))
     )
     head = ("attribute", "held fixed", "measures", "in words, for the first set named", "hold for the total effect")
     caption = (
@@ -37,7 +42,23 @@ def estimand_table(inputs: Inputs) -> Table | None:
         "the same for the same reason. The last column is a smallest set that would identify the attribute's total "
         "effect."
     )
+    if adjusted:
+        caption += " Rows of aipw hold for people who overlap (see check overlap)."
     return Table(caption, head, lines, len(head)) if lines else None
+
+
+def _adjusted(inputs: Inputs, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the rows of ``aipw`` measure where those of the cells are associations and these are not."""
+    if "aipw" not in inputs.study.effects.adjusting:
+        return []
+    rows = []
+    for row in (row for row in found if row["estimand"] == NOT_IDENTIFIED):
+        names = adjustment(inputs.study, row["attribute"], row["held"]).names
+        one = identify(inputs.study.causal_graph, row["attribute"], names)
+        if one.estimand != NOT_IDENTIFIED:
+            changed = {"open_paths": [], "colliders": [], "mediators": list(one.mediators), "estimand": one.estimand}
+            rows.append(row | changed | {"sentence": one.sentence, "adjusted": " (aipw)"})
+    return rows
 
 
 def role_table(inputs: Inputs) -> Table | None:

@@ -303,6 +303,7 @@ def method(inputs: Inputs) -> dict[str, Any]:
     return {
         "example": f"{attribute}: “{reference.persona}” becomes “{treated.persona}”",
         "edges": [f"{tail} → {head}" for tail, head in study.graph.edges],
+        "default_edges": study.graph.default_edges,
         "latent": list(study.graph.latent),
         "estimands": {name: int(counts.get(name, 0)) for name in ESTIMANDS},
         "toggles": len(inputs.effects),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
+import pandas as pd
+
+from causal.check import listed
 from diagnostics import surveyfigures
 from diagnostics.averages import coarsest, held_in_words, question_effects
 from diagnostics.balance import love_rows
@@ -23,29 +26,40 @@ MOST_QUESTIONS = 40
 
 
 def draw_attributes(inputs: Inputs) -> list[Drawing]:
-    """One forest plot per attribute with a supported toggle."""
-    return [
-        _draw_attribute(inputs, name, i)
-        for i, name in enumerate(inputs.study.attributes, start=1)
-        if (inputs.effects["supported"] & (inputs.effects["attribute"] == name)).any()
-    ]
+    """One forest plot per attribute with a supported toggle; a second where only adjusting identifies its effect."""
+    found = []
+    for number, attribute in enumerate(inputs.study.attributes, start=1):
+        cells = coarsest(inputs, attribute)
+        if not cells.empty:
+            found.append(_draw_attribute(inputs, attribute, f"attribute_{number}"))
+            adjusted = _identifying(inputs, attribute) if mark(cells) else None
+            if adjusted:
+                found.append(_draw_attribute(inputs, attribute, f"attribute_{number}_adjusted", adjusted))
+    return found
 
 
-def _draw_attribute(inputs: Inputs, attribute: str, number: int) -> Drawing:
-    rows = question_effects(inputs, attribute)
+def _identifying(inputs: Inputs, attribute: str) -> str | None:
+    """Return the first estimator that adjusts and identifies an effect of the attribute, None if none does."""
+    asked = inputs.study.effects.adjusting
+    return next((name for name in asked if not coarsest(inputs, attribute, name).empty), None)
+
+
+def _draw_attribute(inputs: Inputs, attribute: str, name: str, estimator: str = "cell") -> Drawing:
+    rows = question_effects(inputs, attribute, estimator)
     furthest = rows["shift"].abs().groupby(rows["question"]).max().nlargest(MOST_QUESTIONS)
     shown = rows[rows["question"].isin(furthest.index)]
-    names = {name: _named(name, one.text) for name, one in inputs.study.questions.items()}
-    titled = f"{attribute}{mark(coarsest(inputs, attribute))}"
+    names = {one: _named(one, item.text) for one, item in inputs.study.questions.items()}
+    adjusted = f" (adjusted, {estimator})" if estimator != "cell" else ""
+    titled = f"{attribute}{adjusted}{mark(coarsest(inputs, attribute, estimator))}"
     contrasts = len(rows[["reference", "treated"]].drop_duplicates())
-    lines = max(1 + names[name].count("\n") for name in furthest.index)
+    lines = max(1 + names[one].count("\n") for one in furthest.index)
     height = max(0.12 + 0.13 * lines, 0.13 * contrasts)
     return drawn(
-        f"attribute_{number}",
-        f"Effects of {attribute} on each question, with intervals",
+        name,
+        f"Effects of {attribute}{adjusted} on each question, with intervals",
         (8.4, 1.1 + (0.2 * (contrasts // 2 + 1) if contrasts > 1 else 0.0) + height * len(furthest)),
         lambda figure: pale_frame(surveyfigures.question_rows(figure.subplots(), shown, names, titled)),
-        _attribute_caption(inputs, attribute, len(furthest), rows["question"].nunique()),
+        _attribute_caption(inputs, attribute, len(furthest), estimator),
     )
 
 
@@ -53,28 +67,39 @@ def _named(name: str, text: str) -> str:
     return "\n".join(textwrap.wrap(f"{name}: {text}", NAME_WIDTH, max_lines=NAME_LINES, placeholder=" …"))
 
 
-def _attribute_caption(inputs: Inputs, attribute: str, shown: int, questions: int) -> str:
+def _attribute_caption(inputs: Inputs, attribute: str, shown: int, estimator: str) -> str:
     levels = list(inputs.study.attributes[attribute].levels)
-    rows = question_effects(inputs, attribute)
+    rows, toggles = question_effects(inputs, attribute, estimator), coarsest(inputs, attribute, estimator)
     several = max(len(values) for values in rows["by_country"]) > 1
-    held = held_in_words(inputs, attribute)
+    held = held_in_words(inputs, attribute, estimator)
     contrast = f"{levels[0]} → {levels[1]}" if len(levels) == 2 else "colours are its contrasts"
+    questions = rows["question"].nunique()
     return " ".join(
         [
-            f"{attribute} ({contrast}; {held}). Given the graph, this is {_estimand(inputs, attribute)}.",
+            f"{attribute} ({contrast}; {held}). Given the graph, this is {_estimand(toggles)}.",
+            *([] if estimator == "cell" else [_adjusted(inputs, toggles, estimator)]),
             f"The dots are shifts with their {inputs.study.effects.confidence:.0%} intervals"
             + (", averaged over countries, each counted alike; the pale dots are the countries." if several else "."),
             *([] if held.startswith("nothing") else ["Contexts are averaged in proportion to their respondents."]),
             "A dot is filled where the shift differs from 0 with q < .05 (false discoveries among the questions of "
             "this figure), else hollow.",
-            *([LEGEND] if mark(coarsest(inputs, attribute)) else []),
+            *([LEGEND] if mark(toggles) else []),
             *([f"Of {questions} questions, the {shown} furthest from 0 are drawn."] if shown < questions else []),
         ]
     )
 
 
-def _estimand(inputs: Inputs, attribute: str) -> str:
-    found = coarsest(inputs, attribute)["estimand"].unique()
+def _adjusted(inputs: Inputs, toggles: pd.DataFrame, estimator: str) -> str:
+    """Say that rows are adjusted, and which countries have none that are identified."""
+    names = sorted(set(inputs.effects["country"]) - set(toggles["country"]))
+    left_out = (
+        f" Adjusting identifies none in {listed([inputs.study.country_name(one) for one in names])}." if names else ""
+    )
+    return f"Estimated by {estimator}, adjusted for what check adjustment names.{left_out}"
+
+
+def _estimand(toggles: pd.DataFrame) -> str:
+    found = toggles["estimand"].unique()
     return _ESTIMANDS[found[0]] if len(found) == 1 else "more than one thing (see the table of contrasts)"
 
 

@@ -26,6 +26,8 @@ def fit(**changes: Any) -> Regression:
         "adjustment": Adjustment("sex", (), ("age",)),
         "reference": "male",
         "treated": "female",
+        "lacking": (),
+        "overlaps": True,
         "estimate": np.array([0.1, 0.2]),
         "partial_r2": np.array([0.03, 0.2]),
         "dof": np.array([400.0, 400.0]),
@@ -83,11 +85,21 @@ def test_values_of_what_is_not_identified_are_said_to_be_about_associations() ->
     hidden = CausalGraph.from_edges(["sex", "age"], [("u", "sex"), ("u", "answer")], ["u"])
     (found,) = sensitivity_check([fit()], ["q1", "q2"], hidden)
     assert found.verdict == "warn"
-    assert found.meaning.startswith("Of sex the graph identifies no effect")
+    assert found.meaning.startswith("Of sex no effect is identified")
     assert "2 of 2 associations" in found.meaning
     assert "about associations: they do not say that there is an effect" in found.meaning
     assert "effects (one" not in found.meaning
     assert found.advice.startswith("First identify")
+    assert {row["estimand"] for row in found.details} == {"not_identified"}
+
+
+def test_what_lacks_overlap_is_left_out_or_an_association() -> None:
+    (found,) = sensitivity_check([fit(lacking=("Borduria",))], ["q1", "q2"], GRAPH)
+    assert found.meaning.endswith("Left out for lack of overlap: sex female in Borduria.")
+    assert found.meaning.startswith("2 of 2 effects")
+    (found,) = sensitivity_check([fit(overlaps=False)], ["q1", "q2"], GRAPH)
+    assert found.verdict == "warn"
+    assert found.meaning.startswith("Of sex no effect is identified")
     assert {row["estimand"] for row in found.details} == {"not_identified"}
 
 

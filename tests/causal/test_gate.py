@@ -219,6 +219,7 @@ def test_without_overlap_in_one_country_its_adjusted_rows_are_no_effect(tmp_path
     assert f"edu l1 in BB ({found['overlap'].statistic:.0%}, mostly by {by})" in found["overlap"].meaning
     assert found["adjustment"].verdict == "warn"
     assert "Overlap is lacking for edu l1 in BB" in found["adjustment"].meaning
+    assert found["sensitivity"].meaning.endswith("Left out for lack of overlap: edu l1 in BB.")
 
 
 @pytest.mark.usefixtures("no_report")

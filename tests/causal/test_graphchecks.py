@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal.adjusted import adjusted_rows
+from causal.adjusted import adjusted_rows, without_overlap
 from causal.check import MOST_ROWS
 from causal.counts import count
 from causal.effects import survey_effects
 from causal.graphchecks import identification_check, implications_check
 from causal.grid import grid_from_counts, subsets
+from causal.propensities import Propensities
 from causal.study import Study
 from causal.survey import read_survey
 
@@ -71,6 +72,33 @@ def test_what_adjusting_identifies_only_warns(one_question: Callable[..., Study]
     assert "a <- age -> answer stays open" in found.meaning
     assert "The rows of aipw close such paths" in found.meaning
     assert found.advice == "Read these cell rows as associations, and the adjusted rows as effects."
+
+
+def test_the_advice_knows_what_adjusting_would_identify(one_question: Callable[..., Study], data: pd.DataFrame) -> None:
+    """Holding b ties a to the latent u; without b the rows that adjust for age are a's total effect."""
+    edges = [["age", "a"], ["a", "b"], ["u", "b"], ["u", "answer"]]
+    sections: dict[str, Any] = {"covariates": {"age": {}}, "graph": {"edges": edges, "latent": ["u"]}}
+    adjusted = one_question(("a", "b"), effects={"estimator": ["cell", "aipw"]}, **sections)
+    found = identification_check(effects(adjusted, data), adjusted)
+    assert found.verdict == "fail"
+    assert found.advice == (
+        "Read these rows as associations. Instead: for a read granularity 1 of aipw (nothing else held; add 1 to "
+        "effects.granularity), which is its total effect."
+    )
+    plain = one_question(("a", "b"), **sections)
+    assert "granularity" not in identification_check(effects(plain, data), plain).advice
+
+
+def test_without_any_overlap_no_row_is_offered_as_an_effect(
+    one_question: Callable[..., Study], data: pd.DataFrame
+) -> None:
+    sections: dict[str, Any] = {"covariates": {"age": {}}, "graph": {"edges": [["age", "a"]]}}
+    study = one_question(("a",), effects={"estimator": ["cell", "aipw"]}, **sections)
+    apart = data.assign(a=(data["age"] > 50).astype(int))
+    survey, table = read_survey(study, apart), effects(study, apart)
+    found = identification_check(table, study, without_overlap(survey, table, Propensities(survey)))
+    assert found.verdict == "fail"
+    assert found.advice.startswith("Read these cell rows as associations. Where people cannot be compared")
 
 
 def test_the_advice_offers_nothing_that_cannot_be_had(one_question: Callable[..., Study], data: pd.DataFrame) -> None:

@@ -56,6 +56,17 @@ def test_an_identified_contrast_has_no_open_path_and_names_its_mediators() -> No
     assert "through education" in direct.sentence
 
 
+def test_only_the_paths_that_holding_opens_are_laid_to_it() -> None:
+    """gender <- residence -> answer is open whatever is held; only the path through u is opened by education."""
+    edges = ((R, G), (G, E), (U, E), (U, ANSWER))
+    mixed = identify(graph(*edges, latent=(U,)), G, (E,))
+    assert set(mixed.open_paths) == {"gender <- residence -> answer", "gender -> education <- u -> answer"}
+    assert "Holding education opens gender -> education <- u -> answer: among those" in mixed.sentence
+    held_too = identify(graph(*edges, latent=(U,)), G, (E, R))
+    assert held_too.open_paths == ("gender -> education <- u -> answer",)
+    assert "Holding education is what opens it: among those" in held_too.sentence
+
+
 def test_the_sentence_says_what_to_hold_instead() -> None:
     assert "Holding gender alone would identify" in identify(graph((G, E)), E, ()).sentence
     assert "No set of what the survey measures" in identify(CONFOUNDED, E, ()).sentence

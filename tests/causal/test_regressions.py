@@ -78,6 +78,19 @@ def test_what_explains_the_attribute(study: Study, data: pd.DataFrame) -> None:
         assert found.with_attribute[i] == pytest.approx(1 - both / alone)
 
 
+def test_countries_without_overlap_are_left_out_unless_that_leaves_none(study: Study, data: pd.DataFrame) -> None:
+    chosen = Adjustment("sex", ("edu",), ("age",))
+    survey = read_survey(study, data)
+    without = regression(survey, chosen, "l0", "l1", ["1"])
+    alone = regression(read_survey(study, data[data["c"] == 0]), chosen, "l0", "l1")
+    assert (without.lacking, without.overlaps) == (("1",), True)
+    assert without.estimate == pytest.approx(alone.estimate)
+    assert without.dof == pytest.approx(alone.dof)
+    nowhere = regression(survey, chosen, "l0", "l1", ["0", "1"])
+    assert (nowhere.lacking, nowhere.overlaps) == ((), False)
+    assert nowhere.estimate == pytest.approx(regression(survey, chosen, "l0", "l1").estimate)
+
+
 def test_an_answer_that_does_not_vary_tells_nothing(study: Study, data: pd.DataFrame) -> None:
     found = regression(read_survey(study, data.assign(q=2.0)), Adjustment("sex", ("edu",), ("age",)), "l0", "l1")
     assert np.isnan(found.estimate[0])

@@ -31,6 +31,15 @@ def test_an_effect_that_adjusting_turns_round_is_counted_and_said(toy: SimpleNam
     assert sum(home.clear) >= 1
     (sentence,) = adjusted_sentences(inputs)
     assert f"{sum(one.turned for one in beside(inputs))} change direction by it" in sentence
+    assert "stand out; 12 of the 12 are identified as effects. Of the" in sentence
+
+
+def test_adjusted_rows_are_effects_only_where_the_graph_says_so(toy: SimpleNamespace, tmp_path: Path) -> None:
+    graph = {"edges": [["wealth", "home"], ["wealth", "answer"]], "latent": ["wealth"]}
+    raw = toy.raw(effects={"granularity": [1], "estimator": ["cell", "aipw"]}, covariates={"age": {}}, graph=graph)
+    inputs = load_inputs(str(toy.make_run(tmp_path / "run", Study.from_dict(raw), confounded(toy.answers())).path))
+    (sentence,) = adjusted_sentences(inputs)
+    assert "stand out; 6 of the 12 are identified as effects. Of the" in sentence
 
 
 def test_there_is_nothing_to_say_without_such_an_estimator(audited: Run) -> None:

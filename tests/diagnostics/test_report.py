@@ -97,6 +97,40 @@ def test_report_without_models(audited: Run, capsys: pytest.CaptureFixture[str])
     assert json.loads((audited.path / "scores.json").read_text())["labels"] == {}
 
 
+def test_what_is_not_identified_is_marked_and_failed_checks_are_linked(tmp_path: Path, toy: SimpleNamespace) -> None:
+    """Something unseen drives home; gender is no part of that."""
+    graph = {"edges": [["wealth", "home"], ["wealth", "answer"]], "latent": ["wealth"], "default_edges": True}
+    run = toy.make_run(tmp_path / "run", Study.from_dict(toy.raw(graph=graph)))
+    assert main([str(run.path), "--quiet"]) == 0
+    text, _ = _page(run)
+    links = re.findall(r'<a href="#(check-\d+)"><strong>(.*?)</strong></a>: what is marked † may be called', text)
+    assert [name for _, name in links] == ["identification"]
+    assert f'<tr id="{links[0][0]}"><td>identification</td>' in text
+    assert text.count(f'id="{links[0][0]}"') == 1
+    rows = re.findall(r"<tr><td[^>]*>How about.*?</tr>", text, re.S)
+    homes = [row for row in rows if "home: city → farm" in row]
+    assert homes
+    assert all("†" in row for row in homes)
+    assert len(rows) > len(homes)
+    assert not any("†" in row for row in rows if row not in homes)
+    assert "The largest survey effects: for each question" in text
+    legend = "† marks what the graph does not identify: an association, not an effect."
+    captions = [found for found in re.findall(r"<(?:figcaption|caption)>(.*?)</", text, re.S) if legend in found]
+    starts = ("Black dots", "The largest survey effects", "home (city", "Size of shifts")
+    assert [next((one for one in starts if found.strip().startswith(one)), found) for found in captions] == list(starts)
+    assert "; everything measured also points at the answer." in text
+    assert "or a common effect of their causes is held fixed" in text
+
+
+def test_a_graph_that_is_drawn_whole_claims_no_further_arrows(tmp_path: Path, toy: SimpleNamespace) -> None:
+    edges = [["gender", "home"], ["gender", "answer"], ["home", "answer"]]
+    study = Study.from_dict(toy.raw(graph={"edges": edges, "default_edges": False}))
+    run = toy.make_run(tmp_path / "run", study)
+    assert main([str(run.path), "--quiet"]) == 0
+    text, _ = _page(run)
+    assert "Declared causal graph: gender → home, gender → answer, home → answer. If" in text
+
+
 def test_no_supported_toggle(tmp_path: Path, study: Study, toy: SimpleNamespace) -> None:
     run = toy.make_run(tmp_path / "run", study, toy.answers(n=12))
     toy.add_label(run, study, "base", toy.shrunk)

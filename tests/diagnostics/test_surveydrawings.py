@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
+import pytest
 
 from causal.runs import Run
 from causal.study import Study
+from diagnostics.averages import question_effects
 from diagnostics.inputs import load_inputs
 from diagnostics.surveydrawings import draw_attributes, draw_balance, draw_graph, draw_topics
 
@@ -31,6 +34,38 @@ def test_held_attributes_are_named_at_full_granularity(toy: SimpleNamespace, tmp
     gender, _ = draw_attributes(load_inputs(str(toy.make_run(tmp_path / "run", study).path)))
     assert "(male → female; home held fixed)" in gender.caption
     assert "averaged in proportion to their respondents" in gender.caption
+
+
+def test_what_only_adjusting_identifies_has_a_figure_of_its_own(toy: SimpleNamespace, tmp_path: Path) -> None:
+    """Age drives home, and in SE decides it; so aipw's rows of NO are effects, and those of SE are not."""
+    data = pd.concat([toy.answers(n=800).assign(country=name) for name in ("NO", "SE")], ignore_index=True)
+    rng = np.random.default_rng(1)
+    data["age"] = (rng.normal(0, 1, len(data)) + 0.8 * data["home"]).round(2)
+    there = data["country"] == "SE"
+    data["home"] = data["home"].mask(there, (data["age"] > 0).astype(int))
+    raw = toy.raw(
+        survey={"source": "nowhere.csv", "country": "country", "countries": {"NO": "Norway", "SE": "Sweden"}},
+        covariates={"age": {}},
+        graph={"edges": [["age", "home"]]},
+        effects={"estimator": ["cell", "aipw"]},
+    )
+    inputs = load_inputs(str(toy.make_run(tmp_path / "run", Study.from_dict(raw), data).path))
+    drawings = {one.name: one for one in draw_attributes(inputs)}
+    assert list(drawings) == ["attribute_1", "attribute_2", "attribute_2_adjusted"]
+    cells, adjusted = drawings["attribute_2"], drawings["attribute_2_adjusted"]
+    assert "an association and not identified" in cells.caption
+    assert cells.caption.count("†") == 1
+    assert "home †: city → farm" in cells.svg
+    assert "Given the graph, this is its total effect. Estimated by aipw" in adjusted.caption
+    assert "Adjusting identifies none in Sweden." in adjusted.caption
+    assert "†" not in adjusted.caption + adjusted.svg
+    rows = question_effects(inputs, "home", "aipw")
+    assert [len(values) for values in rows["by_country"]] == [1] * 6
+    norway = inputs.others[(inputs.others["attribute"] == "home") & (inputs.others["country"] == "NO")]
+    assert set(norway["estimand"]) == {"total"}
+    (first,) = rows.loc[rows["question"] == "q0", "shift"]
+    own = norway[norway["question"] == "q0"]
+    assert first == pytest.approx(np.average(own["shift"], weights=own["n_reference"] + own["n_treated"]))
 
 
 def test_several_countries_and_many_questions(toy: SimpleNamespace, tmp_path: Path) -> None:

@@ -230,6 +230,18 @@ def test_the_audit_writes_the_rows(tmp_path, confounded, capsys):
     assert table["estimator"].value_counts().to_dict() == {"cell": 4, LINEAR: 4, DR: 4}
 
 
+def test_rows_without_overlap_are_not_identified_and_keep_their_values(confounded):
+    data = people(600)
+    study = asking(confounded, LINEAR)
+    _, found = rows(study, data)
+    assert set(found["estimand"]) == {"total"}
+    _, found = rows(study, data.assign(a=(data["age"] > 0).astype(int)))
+    assert set(found.loc[found["attribute"] == "a", "estimand"]) == {"not_identified"}
+    assert set(found.loc[found["attribute"] == "b", "estimand"]) == {"total"}
+    assert found["supported"].all()
+    assert found[["shift", "conf_low", "conf_high"]].notna().all(axis=None)
+
+
 def test_count_tables_are_refused(confounded):
     data = people(200).groupby(["a", "b", "q"]).size().reset_index(name="count")
     long = data.rename(columns={"q": "option"}).assign(question="q")
