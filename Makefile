@@ -34,7 +34,8 @@ docs: .venv/.installed
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: .venv/.installed
-	for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[bench]'
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
 
 clean:
 	rm -rf .venv runs docs/_build

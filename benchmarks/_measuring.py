@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ def _peak() -> Iterator[Callable[[], float]]:
         before = torch.cuda.memory_allocated()
         yield lambda: torch.cuda.max_memory_allocated() - before
         return
+    _give_back()
     watch = _Watch()
     watch.start()
     try:
@@ -57,6 +59,12 @@ def _peak() -> Iterator[Callable[[], float]]:
     finally:
         watch.stop.set()
         watch.join()
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, so that using it again is seen (glibc keeps it otherwise)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class _Watch(threading.Thread):
