@@ -98,17 +98,12 @@ def _linear(model: Any) -> list[str]:
 
 
 def _experts(model: Any) -> list[str]:
-    """Return the names of weights in which a mixture's experts are stacked: (experts, rows, columns)."""
-    import torch
+    """Return the names of weights in which a mixture's experts are stacked: (experts, rows, columns).
 
-    found = (
-        name
-        for module in model.modules()
-        if not isinstance(module, torch.nn.Conv1d)
-        for name, weight in module.named_parameters(recurse=False)
-        if weight.ndim == 3 and min(weight.shape) > 1  # recurrent models write vectors as (1, 1, size)
-    )
-    return list(dict.fromkeys(found))
+    Recurrent models have vectors of shape (1, 1, size) and convolutions channel by channel, (channels, 1, size).
+    """
+    weights = model.named_parameters()
+    return list(dict.fromkeys(_last(name) for name, weight in weights if weight.ndim == 3 and min(weight.shape) > 1))
 
 
 def _last(path: str) -> str:

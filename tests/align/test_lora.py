@@ -40,6 +40,18 @@ FAMILIES = {
         set(),
     ),
     "phi3": (transformers.Phi3Config, SIZES, {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}, set()),
+    "mamba": (
+        transformers.MambaConfig,
+        {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "state_size": 8},
+        {"in_proj", "x_proj", "dt_proj"},
+        set(),
+    ),
+    "lfm2": (
+        transformers.Lfm2Config,
+        SIZES | {"num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]},
+        {"in_proj", "out_proj", "q_proj", "k_proj", "v_proj", "w1", "w2", "w3"},
+        set(),
+    ),
     "gemma2": (transformers.Gemma2Config, SIZES | {"head_dim": 8}, DENSE, set()),
     "mixtral": (transformers.MixtralConfig, SIZES | {"num_local_experts": 4}, ATTENTION, STACKED),
     "qwen3moe": (transformers.Qwen3MoeConfig, SIZES | EXPERTS, ATTENTION, STACKED),
