@@ -435,7 +435,7 @@ def test_a_model_that_rows_do_not_suit_either_is_refused(argv, monkeypatch, caps
     monkeypatch.setattr(align.scoring, "_sum", lambda scores: right(scores) / 2)
     assert main(argv) == 2
     err = capsys.readouterr().err
-    assert "this model cannot be scored: plain rows and one-by-one scoring differ on question trust" in err
+    assert "this model cannot be scored: plain rows and one-by-one scoring differ on question taxes" in err
 
 
 TWO_STAGES = "fit.schedule=[{epochs: 8, anchor: 1, level_w1: 1}, {epochs: 12, level_kl: 1, effect: 100}]"
