@@ -39,7 +39,7 @@ backward pass on a CPU."""
 
 
 def trainable_way(model: Any, questions: Iterable[Asked]) -> Way:
-    """Return the fastest way to train a model that equals one-by-one scoring on the largest questions; say which do not.
+    """Return the fastest way to train that equals one-by-one scoring on the largest questions; say what does not.
 
     Raises
     ------
