@@ -30,7 +30,11 @@ def recompute(model: Any) -> None:
         raise InputError(
             f"{type(causal).__name__} cannot compute its activations again; set fit.checkpoint_activations: never"
         )
-    causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    settings = {"use_reentrant": False}
+    if hasattr(causal, "activation_checkpointing_enable"):  # transformers' new name
+        causal.activation_checkpointing_enable(activation_checkpointing_kwargs=settings)
+    else:
+        causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs=settings)
 
 
 def recomputes(model: Any) -> bool:

@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from align.masks import no_tree
+from align.parallel import note
 from align.plan import SHARE, free_memory, token_budget
-from align.scoring import COARSE_TOLERANCE, FOREST, PREFIX, ROWS, TOLERANCE, TREE, Way, difference, plain
+from align.scoring import (
+    COARSE_TOLERANCE,
+    FOREST,
+    PREFIX,
+    ROW_TOKENS,
+    ROWS,
+    TOLERANCE,
+    TREE,
+    Way,
+    difference,
+    plain,
+)
 from causal.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
     from align.questions import Asked
+
+
+WAYS = (FOREST, TREE, PREFIX, ROWS)
+TRAINABLE = (TREE, ROWS)
+"""Those whose gradients are known to be right on every device: a cache is written to in place, and FlexAttention has no
+backward pass on a CPU."""
+
+
+def trainable_way(model: Any, questions: Iterable[Asked]) -> Way:
+    """Return the fastest way to train that equals one-by-one scoring on the largest questions; say what does not.
+
+    Raises
+    ------
+    InputError
+        No way of scoring that gradients flow through equals one-by-one scoring with this model.
+    """
+    engine = Engine(model, ROW_TOKENS, TRAINABLE)
+    engine.check(sorted(questions, key=lambda asked: -len(asked.trie.ids)))
+    return engine.way
 
 
 class Engine:
@@ -32,6 +63,8 @@ class Engine:
         Any decoder-only language model of transformers, in evaluation mode.
     budget : int, optional
         Tokens in one forward pass; by default what `align.plan.token_budget` finds.
+    ways : sequence of Way
+        What to try, fastest first. Those that a look at the model rules out are not tried, which is said as well.
 
     Attributes
     ----------
@@ -39,10 +72,10 @@ class Engine:
         Tokens in one forward pass; halved whenever memory runs out.
     """
 
-    def __init__(self, model: Any, budget: int | None = None) -> None:
+    def __init__(self, model: Any, budget: int | None = None, ways: Sequence[Way] = WAYS) -> None:
         self.model = model
         self.budget = budget or token_budget(plain(model))
-        self._ways = _ways(plain(model))
+        self._ways = _possible(plain(model), ways)
         self._largest = (0, 0)
 
     @property
@@ -63,22 +96,25 @@ class Engine:
         import torch
 
         with torch.no_grad():
-            for asked in pack:
-                self.check(asked)
+            self.check(pack)
             scores = self._within_memory(pack).double().cpu().numpy()
         ends = np.cumsum([asked.trie.sequences for asked in pack])
         parts = np.split(scores, ends[:-1])
         return [part.reshape(-1, asked.options) for part, asked in zip(parts, pack, strict=True)]
 
-    def check(self, asked: Asked) -> None:
-        """Compare the way in use with one-by-one scoring on a question larger than all before; go on to the next way
-        if it is wrong.
+    def check(self, questions: Iterable[Asked]) -> None:
+        """Compare the way in use with one-by-one scoring on each question that is larger than all before it; go on to
+        the next way if it is wrong.
 
         Raises
         ------
         InputError
             No way is left.
         """
+        for asked in questions:
+            self._check(asked)
+
+    def _check(self, asked: Asked) -> None:
         size = (len(asked.trie.ids), int(asked.trie.depth.max()))
         if all(now <= before for now, before in zip(size, self._largest, strict=True)):
             return
@@ -89,7 +125,7 @@ class Engine:
                     f"this model cannot be scored: {given_up.name} and one-by-one scoring differ on question "
                     f"{asked.question} ({why}), so nothing measured with it would be right"
                 )
-            print(f"this model cannot be scored by {given_up.name} ({why}); trying {self.way.name}", file=sys.stderr)
+            _say_given_up(given_up, why, self.way)
         self._largest = (max(size[0], self._largest[0]), max(size[1], self._largest[1]))
 
     def _wrong(self, asked: Asked) -> str | None:
@@ -117,7 +153,7 @@ class Engine:
         self.budget = max(1, self.budget // 2)
         if len(pack) == 1 and self.way is not ROWS:
             self._ways, self._largest = [ROWS], (0, 0)
-            self.check(pack[0])
+            self.check(pack)
         print(f"out of memory; going on with {self.way.name}, {self.budget} tokens at once", file=sys.stderr)
         half = len(pack) // 2
         return torch.cat([self._within_memory(part) for part in (pack[:half], pack[half:]) if part])
@@ -134,14 +170,18 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in told)
 
 
-def _ways(causal: Any) -> list[Way]:
-    """Return the ways worth trying, fastest first; say which are not."""
+def _possible(causal: Any, ways: Sequence[Way]) -> list[Way]:
+    """Return the ways that a look at the model does not rule out; say why if it does."""
     if why := no_tree(causal):
-        print(f"this model cannot be scored by {TREE.name} ({why}); trying {PREFIX.name}", file=sys.stderr)
-        return [PREFIX, ROWS]
-    if causal.device.type == "cuda" and getattr(causal, "_supports_flex_attn", False):
-        return [FOREST, TREE, PREFIX, ROWS]
-    return [TREE, PREFIX, ROWS]
+        found = [way for way in ways if way not in (FOREST, TREE)]
+        _say_given_up(TREE, why, found[0])
+        return found
+    flexible = causal.device.type == "cuda" and getattr(causal, "_supports_flex_attn", False)
+    return [way for way in ways if way is not FOREST or flexible]
+
+
+def _say_given_up(way: Way, why: str, following: Way) -> None:
+    note(f"this model cannot be scored by {way.name} ({why}); trying {following.name}")
 
 
 def _judges(model: Any) -> Iterator[tuple[Any, float]]:

@@ -11,7 +11,7 @@ import numpy as np
 from align.objectives import alignment_score, anchor, cdf_shift, effect, level_kl, level_w1
 from align.parallel import ALONE, Processes
 from align.questions import Asked
-from align.scoring import option_logprobs
+from align.scoring import TREE, Way, option_logprobs
 from align.targets import Target
 from causal.fitsettings import Stage
 
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One (country, question) to train or evaluate on: its trie and its targets."""
+    """One (country, question) to train or evaluate on: its trie, its targets, and how the model can be scored."""
 
     asked: Asked
     target: Target
+    way: Way = TREE
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens go through the model."""
+        trie = self.asked.trie
+        return len(trie.ids) if self.way is TREE else sum(map(len, trie.paths()))
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class _Judged:
 def _ends(model: Any, item: Item) -> _Ends:
     import torch
 
-    logp = option_logprobs(model, item.asked.trie, item.asked.options)
+    logp = option_logprobs(model, item.asked.trie, item.asked.options, item.way)
     target = item.target
     survey = (torch.as_tensor(p).to(logp) for p in (target.p_reference, target.p_treated))
     return _Ends(logp[target.reference], logp[target.treated], *survey)

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,8 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
 
 
 def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
-    """Return the items by part, if there is something to train on and the model takes a trie."""
-    from align.scoring import check_trie
+    """Return the items by part, with a way to train this model on them, if there is something to train on."""
+    from align.engine import trainable_way
     from causal.errors import InputError
     from causal.heldout import TRAINED, VALIDATION
 
@@ -159,9 +160,8 @@ def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
             f"fit.early_stopping.questions: no toggle of {', '.join(study.fit.validation)} is supported, so nothing "
             "could choose the epoch; take other questions"
         )
-    first = items[TRAINED][0].asked
-    check_trie(loaded.model, first.trie, first.encoded)
-    return items
+    way = trainable_way(loaded.model, (item.asked for part in items.values() for item in part))
+    return {part: [replace(item, way=way) for item in found] for part, found in items.items()}
 
 
 def _train(

@@ -11,14 +11,16 @@ from causal.errors import InputError
 from causal.fitsettings import FitSettings
 
 ALL_LINEAR = "all-linear"
+_BYPASSED = {name: {"out_proj"} for name in ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")}
+"""By kind of model, layers whose weights its kernels read past LoRA; peft refuses them."""
 
 
 def with_lora(model: Any, fit: FitSettings) -> Any:
     """Put fresh LoRA layers on a model, drawn from the seed.
 
     ``all-linear`` is every linear layer but the output head, by whatever name, fused ones and GPT-2's too, and in
-    mixtures of experts the experts' stacked weights. peft has no dropout on stacked weights, so there the adapter has
-    none, which is said.
+    mixtures of experts the experts' stacked weights; not the layers of Mamba whose weights are read past LoRA. peft has
+    no dropout on stacked weights, so there the adapter has none, which is said.
 
     Parameters
     ----------
@@ -40,16 +42,18 @@ def with_lora(model: Any, fit: FitSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = fit.lora
-    modules, experts = _modules(model), _experts(model)
-    chosen = experts if lora.targets == ALL_LINEAR else [name for name in lora.targets if name in experts]
-    _require_known(lora.targets, {*modules, *experts})
+    linear, experts = _linear(model), _experts(model)
+    everything = lora.targets == ALL_LINEAR
+    chosen = experts if everything else [name for name in lora.targets if name in experts]
+    _require_known(lora.targets, {*map(_last, linear), *experts})
     torch.manual_seed(fit.seed)
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=_dropout(lora.dropout, chosen),
-        target_modules=ALL_LINEAR if lora.targets == ALL_LINEAR else _others(lora.targets, chosen),
+        # by path: peft's own "all-linear" takes a mixture's routers too, and guesses names of older layouts
+        target_modules=linear if everything else _others(lora.targets, chosen),
         target_parameters=list(chosen) or None,
         task_type="CAUSAL_LM",
     )
@@ -61,7 +65,7 @@ def _require_known(targets: str | Iterable[str], known: set[str]) -> None:
         return
     if unknown := [name for name in targets if name not in known]:
         raise InputError(
-            f"fit.lora.targets: this model has no layer {', '.join(map(repr, unknown))}; it has "
+            f"fit.lora.targets: this model has no layer {', '.join(map(repr, unknown))} for LoRA; it has "
             f"{', '.join(sorted(known))}; or give {ALL_LINEAR}"
         )
 
@@ -80,21 +84,27 @@ def _dropout(asked: float, experts: Iterable[str]) -> float:
     return 0.0
 
 
-def _modules(model: Any) -> list[str]:
-    """Return the names of linear layers, by the last part of their path, without the output head."""
+def _linear(model: Any) -> list[str]:
+    """Return the paths of the linear layers that LoRA goes on: all but the output head and what it cannot reach."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    head = model.get_output_embeddings()
-    found = (
-        name.rsplit(".", 1)[-1]
+    head, bypassed = model.get_output_embeddings(), _BYPASSED.get(model.config.model_type, ())
+    return [
+        name
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-    )
-    return list(dict.fromkeys(found))
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head and _last(name) not in bypassed
+    ]
 
 
 def _experts(model: Any) -> list[str]:
-    """Return the names of weights in which a mixture's experts are stacked: (experts, rows, columns)."""
-    found = (name.rsplit(".", 1)[-1] for name, weight in model.named_parameters() if weight.ndim == 3)
-    return list(dict.fromkeys(found))
+    """Return the names of weights in which a mixture's experts are stacked: (experts, rows, columns).
+
+    Recurrent models have vectors of shape (1, 1, size) and convolutions channel by channel, (channels, 1, size).
+    """
+    weights = model.named_parameters()
+    return list(dict.fromkeys(_last(name) for name, weight in weights if weight.ndim == 3 and min(weight.shape) > 1))
+
+
+def _last(path: str) -> str:
+    return path.rsplit(".", 1)[-1]

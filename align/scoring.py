@@ -11,7 +11,6 @@ from align.batches import Batch, forest_batch, row_batches, trie_batch, trunk_ba
 from align.masks import tree_masks
 from align.prompts import Encoded
 from align.trie import Trie
-from causal.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -20,32 +19,10 @@ TOLERANCE = 1e-4
 """Largest difference of a probability between a way of scoring and one-by-one scoring, in float32."""
 COARSE_TOLERANCE = 0.03
 """The same in bfloat16, whose own noise is of this size."""
+ROW_TOKENS = 2048
+"""Tokens of plain rows that go through the model together in training."""
 FLEX_MULTIPLE = 512
 """Forests are padded to a multiple of this, so that FlexAttention compiles for few lengths (its blocks are 128)."""
-
-
-def sequence_logprobs(model: Any, trie: Trie) -> torch.Tensor:
-    """Return each sequence's summed log-probability of its option tokens (paper eq. 2), by the tree.
-
-    Parameters
-    ----------
-    model : PreTrainedModel or PeftModel
-        A decoder that takes a tree mask (see `align.engine.Engine`). Gradients flow if they are enabled.
-    trie : Trie
-        All prompts and options of one (country, question).
-
-    Returns
-    -------
-    Tensor, shape (sequences,), float32
-    """
-    return by_tree(model, [trie], 0)
-
-
-def option_logprobs(model: Any, trie: Trie, options: int) -> torch.Tensor:
-    """Return log-probabilities renormalised over the K options (paper eq. 3), shape (prompts, K)."""
-    import torch
-
-    return torch.log_softmax(sequence_logprobs(model, trie).reshape(-1, options), dim=-1)
 
 
 def by_tree(model: Any, tries: Sequence[Trie], tokens: int) -> torch.Tensor:
@@ -104,6 +81,33 @@ PREFIX = Way("a cache of the shared prefix", by_prefix)
 ROWS = Way("plain rows", by_rows)
 
 
+def sequence_logprobs(model: Any, trie: Trie, way: Way = TREE) -> torch.Tensor:
+    """Return each sequence's summed log-probability of its option tokens (paper eq. 2).
+
+    Parameters
+    ----------
+    model : PreTrainedModel or PeftModel
+        A decoder that can be scored in this way (see `align.engine`). Gradients flow if they are enabled.
+    trie : Trie
+        All prompts and options of one (country, question).
+    way : Way
+        `TREE` or `ROWS`. Rows go through the model `ROW_TOKENS` at a time, whatever memory is free: a training that
+        goes on must have the bits of one that was not killed.
+
+    Returns
+    -------
+    Tensor, shape (sequences,), float32
+    """
+    return way.score(model, [trie], ROW_TOKENS)
+
+
+def option_logprobs(model: Any, trie: Trie, options: int, way: Way = TREE) -> torch.Tensor:
+    """Return log-probabilities renormalised over the K options (paper eq. 3), shape (prompts, K)."""
+    import torch
+
+    return torch.log_softmax(sequence_logprobs(model, trie, way).reshape(-1, options), dim=-1)
+
+
 def difference(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]], way: Way = TREE, tokens: int = 1) -> float:
     """Return by how much a way of scoring differs from one-by-one scoring, on the first and the last prompt.
 
@@ -120,24 +124,6 @@ def difference(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]], way
         found = way.score(model, [trie], tokens).reshape(-1, options)[[0, -1]]
     apart = [(found.exp() - alone.exp()).abs(), (found.softmax(dim=-1) - alone.softmax(dim=-1)).abs()]
     return float(torch.stack(apart).max())
-
-
-def check_trie(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]]) -> float:
-    """Return the trie's `difference` from one-by-one scoring, and fail loudly if it is one.
-
-    Raises
-    ------
-    InputError
-        The difference exceeds the tolerance: this architecture cannot take the tree mask.
-    """
-    apart = difference(model, trie, encoded)
-    limit = TOLERANCE if plain(model).dtype.itemsize >= 4 else COARSE_TOLERANCE
-    if not apart <= limit:
-        raise InputError(
-            f"this model's option probabilities differ by {apart:.2g} between the token trie and one-by-one scoring "
-            f"(allowed: {limit:g}); its attention cannot take a tree mask, so nothing measured with it would be right"
-        )
-    return apart
 
 
 def one_by_one_logprobs(model: Any, encoded: Sequence[Encoded]) -> torch.Tensor:

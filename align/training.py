@@ -260,7 +260,7 @@ def _set_activations(model: Any, items: Sequence[Item], fit: FitSettings) -> Non
     if fit.checkpoint_activations == "always":
         recompute(model)
     elif fit.checkpoint_activations == "auto":
-        sizes = [len(item.asked.trie.ids) for item in items]
+        sizes = [item.tokens for item in items]
         small, stage = items[int(np.argmin(sizes))], fit.stages[0]
         times = max(sizes) / min(sizes)
         recompute_if_large(model, lambda: weighted_sum(objectives(model, small, stage), stage), times)

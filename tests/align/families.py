@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -87,16 +89,24 @@ ROWS_ONLY = {
 """Recurrent and convolutional families."""
 
 
-def make(family: str):
+def make(family: str, vocabulary: int = VOCABULARY):
     """Return a model of a family in evaluation mode; sinks and norms are random too, so that forgetting one shows."""
     kind, settings = {**TREES, **CACHES, **ROWS_ONLY}[family]
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=VOCABULARY, **settings)).eval()
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=vocabulary, **settings)).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("sinks"):
                 weight.normal_()
     return model.requires_grad_(False)
+
+
+def save(family: str, path: Path, tokenizer) -> Path:
+    """Save a model of a family with a tokenizer, unless that is done."""
+    if not path.exists():
+        make(family, len(tokenizer)).save_pretrained(path)
+        tokenizer.save_pretrained(path)
+    return path
 
 
 def prompts(seed: int = 0, shared: int = 10) -> list[list[Encoded]]:

@@ -42,9 +42,9 @@ def test_families_that_take_no_tree_fall_back_and_say_so_once(family, capsys):
     found = [engine.score([question])[0] for question in questions]
     assert_right(model, questions, found)
     assert engine.way is (PREFIX if family in CACHES else ROWS)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("this model cannot")]
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: this model cannot")]
     assert [line.split(" (")[0] for line in told] == [
-        f"this model cannot be scored by {way.name}" for way in ([TREE] if family in CACHES else [TREE, PREFIX])
+        f"note: this model cannot be scored by {way.name}" for way in ([TREE] if family in CACHES else [TREE, PREFIX])
     ]
     assert all("); trying " in line for line in told)
     known = {"mamba": "it is recurrent", "lfm2": "layers of conv", "gpt-neo": "counts places in the row"}
@@ -89,33 +89,30 @@ def off_by(amount, way=TREE):
     return Way("a wrong way", score)
 
 
-def test_a_way_that_is_slightly_wrong_is_given_up(monkeypatch, capsys):
-    monkeypatch.setattr(engine_module, "_ways", lambda causal: [off_by(0.01), ROWS])
+def test_a_way_that_is_slightly_wrong_is_given_up(capsys):
     # probable answers: a hundredth of a nat must show in a probability
     model = make("llama")
     model.lm_head.weight.mul_(0.1)
-    engine = Engine(model, budget=500)
+    engine = Engine(model, budget=500, ways=[off_by(0.01), ROWS])
     engine.score([asked(0)])
     assert engine.way is ROWS
     assert "a wrong way (probabilities differ by" in capsys.readouterr().err
 
 
-def test_without_a_right_way_nothing_is_scored(monkeypatch):
-    monkeypatch.setattr(engine_module, "_ways", lambda causal: [off_by(1.0), off_by(float("nan"))])
+def test_without_a_right_way_nothing_is_scored():
     with pytest.raises(InputError, match="cannot be scored: a wrong way and one-by-one scoring differ on question q0"):
-        Engine(make("llama"), budget=500).score([asked(0)])
+        Engine(make("llama"), budget=500, ways=[off_by(1.0), off_by(float("nan"))]).score([asked(0)])
 
 
-def test_a_way_that_fails_only_on_larger_questions_is_found_out(monkeypatch, capsys):
+def test_a_way_that_fails_only_on_larger_questions_is_found_out(capsys):
     large = len(asked(1, shared=30).trie.ids)
 
     def score(model, tries, tokens):
         wrong = any(len(trie.ids) >= large for trie in tries)
         return TREE.score(model, tries, tokens) + (1.0 if wrong else 0.0)
 
-    monkeypatch.setattr(engine_module, "_ways", lambda causal: [Way("a short-sighted way", score), ROWS])
     model, questions = make("llama"), [asked(0), asked(1, shared=30)]
-    engine = Engine(model, budget=500)
+    engine = Engine(model, budget=500, ways=[Way("a short-sighted way", score), ROWS])
     assert_right(model, questions, [engine.score([question])[0] for question in questions])
     assert "a short-sighted way" in capsys.readouterr().err
 
@@ -131,22 +128,21 @@ def test_a_shift_common_to_all_options_is_a_difference_too():
     assert difference(model, question.trie, question.encoded, way) > 1e-3
 
 
-def test_out_of_memory_halves_the_pack_and_the_budget(monkeypatch, capsys):
+def test_out_of_memory_halves_the_pack_and_the_budget(capsys):
     def score(model, tries, tokens):
         if len(tries) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
         return TREE.score(model, tries, tokens)
 
-    monkeypatch.setattr(engine_module, "_ways", lambda causal: [Way("greedy", score), ROWS])
     model, questions = make("llama"), [asked(0), asked(1), asked(2)]
-    engine = Engine(model, budget=512)
+    engine = Engine(model, budget=512, ways=[Way("greedy", score), ROWS])
     assert_right(model, questions, engine.score(questions))
     assert engine.way.name == "greedy"
     assert engine.budget == 128
     assert "out of memory; going on with greedy, 256 tokens at once" in capsys.readouterr().err
 
 
-def test_a_question_that_does_not_fit_is_scored_as_rows(monkeypatch):
+def test_a_question_that_does_not_fit_is_scored_as_rows():
     calls = []
 
     def score(model, tries, tokens):
@@ -155,9 +151,8 @@ def test_a_question_that_does_not_fit_is_scored_as_rows(monkeypatch):
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return TREE.score(model, tries, tokens)
 
-    monkeypatch.setattr(engine_module, "_ways", lambda causal: [Way("greedy", score), ROWS])
     model, questions = make("llama"), [asked(0)]
-    engine = Engine(model, budget=512)
+    engine = Engine(model, budget=512, ways=[Way("greedy", score), ROWS])
     assert_right(model, questions, engine.score(questions))
     assert engine.way is ROWS
 
@@ -167,7 +162,7 @@ def test_memory_that_never_suffices_is_an_error_and_no_endless_loop(monkeypatch)
         raise torch.OutOfMemoryError("out of memory")
 
     engine = Engine(make("llama"), budget=64)
-    engine.check(asked(0))
+    engine.check([asked(0)])
     engine._ways = [Way("greedy", score)]
     monkeypatch.setattr(engine_module, "ROWS", engine._ways[0])
     with pytest.raises(torch.OutOfMemoryError):

@@ -6,12 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from families import save
+
 from align.checkpoints import Checkpoint
 from align.fit import main
+from causal.study import Study
 from causal.tables import read_distributions
 
 
@@ -358,6 +363,79 @@ def test_the_time_left_of_a_resumed_run_is_from_its_own_steps(run, argv, monkeyp
         patched.setattr("align.measure.say_result", lambda *_: None)
         assert main(argv) == 0
     assert bars.told == [("add", 8), ("reset", 6), ("update", 7), ("update", 8)]
+
+
+def first_loss_by_hand(study, run, path):
+    """The mean effect loss over everything trained on, and its gradient's norm over fresh LoRA weights.
+
+    Each persona with each option goes through the model by itself; only the words and the tokens are the package's.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from align.lora import with_lora
+    from align.models import load_model
+    from align.questions import ask
+    from causal.tables import read_effects
+
+    loaded = load_model(str(path))
+    model = with_lora(AutoModelForCausalLM.from_pretrained(path).requires_grad_(False), study.fit)
+    effects = read_effects(run.survey_effects)
+    rows = effects[effects["supported"] & (effects["question"] != "work")].to_dict("records")
+    losses: dict[tuple[str, str], list[torch.Tensor]] = {}
+    for row in rows:
+        held = {name: row[name] for name in study.attributes if isinstance(row[name], str)}
+        who = [held | {row["attribute"]: row[end]} for end in ("reference", "treated")]
+        cdf = []
+        for options in ask(study, loaded, row["country"], row["question"], who).encoded:
+            sums = []
+            for item in options:
+                logp = model(input_ids=torch.tensor([item.ids])).logits[0].log_softmax(dim=-1)
+                sums.append(sum(logp[i - 1, item.ids[i]] for i in range(item.start, len(item.ids))))
+            cdf.append(torch.stack(sums).softmax(dim=0).cumsum(dim=0))
+        goal = torch.tensor(np.cumsum(row["p_treated"] - row["p_reference"]), dtype=torch.float32)
+        losses.setdefault((row["country"], row["question"]), []).append((cdf[1] - cdf[0] - goal).abs().mean())
+    found = {key: torch.stack(each).mean() for key, each in losses.items()}
+    torch.stack(list(found.values())).mean().backward()
+    gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return {key: value.item() for key, value in found.items()}, torch.cat(gradients).norm().item()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["bloom", pytest.param("mamba", marks=pytest.mark.slow)])
+def test_a_model_that_takes_no_tree_is_trained_by_plain_rows(folder, run, argv, family, make_tokenizer, capsys):
+    model = save(family, folder / f"tiny-{family}", make_tokenizer(chat=True))
+    changes = ["fit.epochs=2", "fit.schedule=effect", "fit.batch=4", "fit.lora.dropout=0"]
+    argv = [*argv, "--model", str(model), *(word for change in changes for word in ("--set", change))]
+    assert main(argv) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "token trees" in line and "plain rows" in line]
+    why = "it is recurrent" if family == "mamba" else ""
+    assert len(told) == 1, "said once"
+    assert told[0].startswith(f"note: this model cannot be scored by token trees ({why}")
+    log = [json.loads(line) for line in (run.model("ace") / "train.jsonl").read_text().splitlines()]
+    study = Study.load(folder / "study.yaml", changes)
+    losses, norm = first_loss_by_hand(study, run, model)
+    first = {(line["country"], line["question"]): line for line in log if line["step"] == 1}
+    assert first.keys() == losses.keys()
+    for key, line in first.items():
+        assert line["loss"] == pytest.approx(losses[key], rel=1e-4), key
+        assert line["gradient_norm"] == pytest.approx(norm, rel=1e-3)
+    assert np.mean([r["loss"] for r in log if r["step"] == 2]) < np.mean(list(losses.values())), "it learns"
+    again = ["--label", "again", "--set", "fit.checkpoint_activations=always"]
+    assert main([*argv, *again]) == 0
+    ace, other = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("ace", "again"))
+    assert ace.read_bytes() == other.read_bytes(), "activations computed again change no bit"
+
+
+def test_a_model_that_rows_do_not_suit_either_is_refused(argv, monkeypatch, capsys):
+    import align.scoring
+
+    right = align.scoring._sum
+    monkeypatch.setattr("align.engine.no_tree", lambda causal: "it is made up")
+    monkeypatch.setattr(align.scoring, "_sum", lambda scores: right(scores) / 2)
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert "this model cannot be scored: plain rows and one-by-one scoring differ on question taxes" in err
 
 
 TWO_STAGES = "fit.schedule=[{epochs: 8, anchor: 1, level_w1: 1}, {epochs: 12, level_kl: 1, effect: 100}]"

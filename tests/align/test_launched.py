@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+sys.path.insert(0, str(Path(__file__).parent))
+from families import save
+
 from align.fit import main
 
 ROOT = Path(__file__).parents[2]
@@ -92,10 +95,25 @@ def test_two_processes_train_as_one(run, argv, batch):
 
 
 @pytest.mark.slow
+def test_two_processes_train_by_plain_rows_as_one(folder, run, argv, make_tokenizer):
+    model = save("bloom", folder / "tiny-bloom", make_tokenizer(chat=True))
+    argv = [*argv, "--model", str(model), *changes("fit.epochs=4", "fit.batch=2", "fit.checkpoint_activations=always")]
+    assert main([*argv, "--label", "one"]) == 0
+    done = launched(*argv, "--label", "two")
+    assert done.returncode == 0, done.stderr
+    assert sum("token trees" in line and "plain rows" in line for line in done.stderr.splitlines()) == 1
+    one, two = log_of(run, "one"), log_of(run, "two")
+    assert len(one) == len(two) == 16
+    for first, second in zip(one, two, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+        assert second["gradient_norm"] == pytest.approx(first["gradient_norm"], rel=1e-4)
+
+
+@pytest.mark.slow
 def test_an_error_in_several_processes_is_said_once(argv):
     done = launched(*argv, *changes("fit.lora.targets=[q_prj]"))
     assert done.returncode != 0
-    assert done.stderr.count("error: fit.lora.targets: this model has no layer 'q_prj'; it has down_proj") == 1
+    assert done.stderr.count("error: fit.lora.targets: this model has no layer 'q_prj' for LoRA; it has down_proj") == 1
     assert "align/fit.py" not in done.stderr, "the traceback is the launcher's own"
 
 

@@ -40,6 +40,18 @@ FAMILIES = {
         set(),
     ),
     "phi3": (transformers.Phi3Config, SIZES, {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}, set()),
+    "mamba": (
+        transformers.MambaConfig,
+        {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "state_size": 8},
+        {"in_proj", "x_proj", "dt_proj"},
+        set(),
+    ),
+    "lfm2": (
+        transformers.Lfm2Config,
+        SIZES | {"num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]},
+        {"in_proj", "out_proj", "q_proj", "k_proj", "v_proj", "w1", "w2", "w3"},
+        set(),
+    ),
     "gemma2": (transformers.Gemma2Config, SIZES | {"head_dim": 8}, DENSE, set()),
     "mixtral": (transformers.MixtralConfig, SIZES | {"num_local_experts": 4}, ATTENTION, STACKED),
     "qwen3moe": (transformers.Qwen3MoeConfig, SIZES | EXPERTS, ATTENTION, STACKED),
@@ -81,7 +93,7 @@ def test_all_linear_is_every_layer_but_the_head_and_plain_peft_loads_it(family, 
     model = with_lora(base, fit(rank=2))
     linear, stacked = adapted(model)
     assert linear == layers
-    assert stacked - {"weight"} == experts, "peft adapts some routers' weights too"
+    assert stacked == experts, "no router"
     dropout = model.peft_config["default"].lora_dropout
     assert dropout == (0.0 if experts else 0.05)
     assert ("the adapter has no dropout" in capsys.readouterr().err) == bool(experts)
@@ -120,7 +132,7 @@ def test_named_experts_are_all_taken(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_unknown_targets_are_refused_with_what_there_is(family):
     *_, layers, experts = FAMILIES[family]
-    with pytest.raises(InputError, match="this model has no layer 'lm_head', 'q_prj'; it has") as caught:
+    with pytest.raises(InputError, match="this model has no layer 'lm_head', 'q_prj' for LoRA; it has") as caught:
         with_lora(tiny(family), fit(targets=["q_prj", "lm_head"][::-1]))
     assert all(name in str(caught.value) for name in layers | experts)
 

@@ -267,6 +267,26 @@ def test_targets_are_of_one_half_and_what_is_scored_of_the_other(halved_run, goa
         assert (one.p_treated != other.p_treated).any(axis=1).all(), "other people"
 
 
+def test_validation_questions_are_answered_by_the_training_half(halved_run):
+    """The evaluation half must not choose the epoch that it then scores."""
+    study, run = halved_run
+    stop = {"questions": ["taxes"]}
+    study = Study.from_dict(
+        study.model_dump(exclude_none=True)
+        | {"fit": study.fit.model_dump(exclude_none=True) | {"epochs": 4, "early_stopping": stop}}
+    )
+    found = run_targets(study, run)
+    assert [(t.country, t.question) for t in found[VALIDATION]] == [("NO", "taxes"), ("SE", "taxes")]
+    assert not [t for part in (TRAINED, RESPONDENTS) for t in found[part] if t.question == "taxes"]
+    learnt, shown = (read_effects(path) for path in (run.training_effects, run.survey_effects))
+    for target in found[VALIDATION]:
+        for table, same in ((learnt, True), (shown, False)):
+            own = (table["country"] == target.country) & (table["question"] == target.question)
+            rows = table[own & (table["estimator"] == "cell") & table["supported"] & (table["granularity"] == 2)]
+            p = np.stack(rows["p_treated"])
+            assert np.array_equal(target.p_treated, p) == same
+
+
 def test_without_halves_the_survey_is_both_learnt_from_and_scored(study, run):
     found = run_targets(study, run)
     assert set(found) == set(PARTS)
