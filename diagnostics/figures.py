@@ -89,7 +89,7 @@ def class_bars(ax: Axes, shares: pd.DataFrame) -> Axes:
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
     ax.set_xlabel("share of toggles")
     ax.tick_params(axis="y", length=0)
-    ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handlelength=1, borderaxespad=0.2)
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handlelength=1, borderaxespad=0.2)
     return ax
 
 
@@ -111,9 +111,9 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     ax.axvline(0, color=_GRAY, linewidth=0.8, zorder=0)
     ax.hlines(y, rows["conf_low"], rows["conf_high"], color="#222222", linewidth=1.6, zorder=1)
     hollow = (rows["estimand"] == NOT_IDENTIFIED).to_numpy(dtype=bool)
-    for part, face, label in ((~hollow, "#222222", ""), (hollow, "white", f" {DAGGER} (association only)")):
+    for part, face, label in ((~hollow, "#222222", ""), (hollow, "white", f"{DAGGER} association only")):
         if part.any():
-            words = f"survey, with its interval{label}"
+            words = label or "survey, with its interval"
             ax.scatter(shift[part], y[part], s=34, c=face, edgecolors="#222222", linewidths=1.2, zorder=2, label=words)
     steps = np.linspace(0.16, -0.16, len(models)) if len(models) > 1 else np.zeros(1)
     for i, (label, values) in enumerate(models.items()):
@@ -137,7 +137,7 @@ def forest(ax: Axes, rows: pd.DataFrame, models: Mapping[str, Sequence[float]]) 
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
-    ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handletextpad=0.3, borderaxespad=0.2)
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, handletextpad=0.3, borderaxespad=0.2)
     return ax
 
 

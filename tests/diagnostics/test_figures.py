@@ -67,7 +67,7 @@ def test_what_is_not_identified_is_hollow() -> None:
     rows = pd.DataFrame({"name": ["a", "b"], "shift": [0.3, -0.2], "conf_low": [0.1, -0.3], "conf_high": [0.5, -0.1]})
     ax = forest(Figure().subplots(), rows.assign(estimand=["total", "not_identified"]), {})
     handles, labels = ax.get_legend_handles_labels()
-    assert labels == ["survey, with its interval", "survey, with its interval † (association only)"]
+    assert labels == ["survey, with its interval", "† association only"]
     assert [one.get_facecolor()[0, 0] == 1 for one in handles] == [False, True]
     assert [one.get_offsets()[0, 0] for one in handles] == [0.3, -0.2]
 
