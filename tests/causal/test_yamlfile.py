@@ -56,7 +56,7 @@ def test_plain_data_have_no_lines() -> None:
         (("attributes", "gender", "levels", "m", "code"), "; did you mean 'codes'?"),
         (("survey", "country", "ConstantCountry", "constnt"), "; did you mean 'constant'?"),
         (("model", "nme"), "; did you mean 'name'?"),
-        (("fit", "held_out", "zzz"), "; allowed here: countries, personas, questions"),
+        (("fit", "held_out", "zzz"), "; allowed here: countries, personas, questions, respondents"),
     ],
 )
 def test_nearest_key_looks_where_the_key_stands(loc: tuple[str, ...], hint: str) -> None:

@@ -1,0 +1,194 @@
+"""The paper's Table 1 in small: every method on simulated and real surveys, held-out parts, several seeds.
+
+For each survey: audit, measure, train every rival of `align.fit --baselines all` and one joint objective, report. What
+is trained learns from one half of the respondents; every score is against the other half. Scores are means over seeds
+with 95% intervals (t), beside what a perfect model would get. The surveys are:
+
+- world: 14 countries in three tiers around the base model's own answers (`causal.world`), 1,200 respondents each.
+- cces2016: four attributes, 64,600 respondents, so hardly any noise.
+- gss2018: many topics, small cells.
+- wvs_usa: World Values Survey items with up to ten options; waves stand where countries do.
+
+The main model, label ``joint``, is trained on level_kl + 30 x effect. A run that was stopped goes on where it was.
+
+Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--out DIR] [--json FILE]. Hours on a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t
+
+from causal.runs import Run
+from causal.study import Study
+
+STUDIES = Path(__file__).parents[1] / "studies"
+REAL = ("cces2016", "gss2018", "wvs_usa")
+SURVEYS = ("world", *REAL)
+EPOCHS = {"world": 2, "cces2016": 6, "gss2018": 4, "wvs_usa": 4}
+ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 3, 1
+"""Questions of the simulated world."""
+JOINT = "{epochs: %d, level_kl: 1, effect: 30}"
+RATE = 3e-4
+WIDTH = 180
+
+
+def settings(survey: str, seed: int, epochs: int) -> list[str]:
+    """Return the overrides that every command of a run gets."""
+    found = {
+        "effects.granularity": "all",
+        "effects.estimator": "cell",
+        "fit.schedule": f"[{JOINT % epochs}]",
+        "fit.epochs": "null",
+        "fit.learning_rate": str(RATE),
+        "fit.seed": str(seed),
+        "fit.held_out.respondents": "half",
+    }
+    return [word for name, value in found.items() for word in ("--set", f"{name}={value}")]
+
+
+def command(main: Callable[[list[str]], int], words: Sequence[str]) -> None:
+    """Run one of the four commands in this process; stop if it fails."""
+    code = main(list(words))
+    if code:
+        raise SystemExit(code)
+
+
+def world(folder: Path, seed: int) -> Path:
+    """Simulate a world around the base model's answers; return its study's path."""
+    from align.answers import distributions_table, score_model
+    from align.models import load_model
+    from causal.world import simulate_world, world_study, write_world
+    from causal.worlditems import ITEMS
+
+    if (folder / "study.yaml").is_file():
+        return folder / "study.yaml"
+    topics: dict[str, list[str]] = {}
+    for name, item in ITEMS.items():
+        topics.setdefault(item.topic, []).append(name)
+    chosen = {name: ITEMS[name] for names in topics.values() for name in names[:ITEMS_PER_TOPIC]}
+    held_out = [name for names in topics.values() for name in names[:ITEMS_PER_TOPIC][-HELD_OUT_PER_TOPIC:]]
+    study = world_study(chosen)
+    keys = [(country, name) for country in study.survey.countries for name in chosen]
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = score_model(study, load_model("smollm2"), keys, [{}], folder / "base", {"world": seed})
+    made = simulate_world(chosen, distributions_table(study, parts, keys, [{}]), seed=seed)
+    fit = made.study.fit.model_copy(update={"held_out": made.study.fit.held_out.model_copy(update=held(held_out))})
+    return write_world(_replaced(made, made.study.model_copy(update={"fit": fit})), folder)
+
+
+def held(questions: Sequence[str]) -> dict[str, Any]:
+    """Return what the world holds out: questions, and the paper's two combinations."""
+    from causal.worlditems import ATTRIBUTES
+
+    gender, education, settlement, marriage = ATTRIBUTES
+    levels = {name: list(words) for name, words in ATTRIBUTES.items()}
+    first = {gender: levels[gender][1], education: levels[education][0]}
+    second = {gender: levels[gender][0], education: levels[education][1]}
+    first |= {settlement: levels[settlement][0], marriage: levels[marriage][0]}
+    second |= {settlement: levels[settlement][1], marriage: levels[marriage][1]}
+    return {"questions": tuple(questions), "personas": (first, second)}
+
+
+def _replaced(made: Any, study: Study) -> Any:
+    from dataclasses import replace
+
+    return replace(made, study=study)
+
+
+def run_seed(survey: str, folder: Path, seed: int, epochs: int, extra: Sequence[str]) -> dict[str, Any]:
+    """Run all commands of one survey and seed; return the comparison of its ``scores.json``."""
+    from align.fit import main as fit
+    from align.measure import main as measure
+    from causal.audit import main as audit
+    from diagnostics.report import main as report
+
+    study = world(folder / "world", 0) if survey == "world" else STUDIES / f"{survey}.yaml"
+    words = [*settings(survey, seed, epochs), *extra]
+    shared, run = folder / "shared", folder / f"seed{seed}"
+    if not Run(run).manifest_path.is_file():
+        # what does not depend on the seed is measured once
+        command(audit, [str(study), "--out", str(shared), *words])
+        command(measure, [str(study), "--out", str(shared), "--label", "base", "--model", "smollm2", *words])
+        shutil.copytree(shared, run)
+    command(
+        fit, [str(study), "--out", str(run), "--label", "joint", "--model", "smollm2", "--baselines", "all", *words]
+    )
+    command(report, [str(run), "--quiet"])
+    return json.loads((run / "scores.json").read_text(encoding="utf-8"))["comparison"]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the half-width of its 95% interval over seeds; 0 where they all agree or there is one."""
+    array = np.array(values, dtype=float)
+    if len(array) < 2 or np.ptp(array) == 0:
+        return float(array.mean()), 0.0
+    return float(array.mean()), float(t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+
+
+def numbers(row: dict[str, Any]) -> dict[str, float | None]:
+    """Return a method's figures of one part, flat."""
+    levels = {f"S_G{size}": value for size, value in row["S_by_granularity"].items()}
+    plain = {name: row[name] for name in ("S", "effect_distance", "shift_correlation", "modal_accuracy", "NMAE")}
+    ranges = {"range": row["range_over_personas"]["S"], "tier_gap": row["tier_gap"]["S"]}
+    return {**levels, **plain, **ranges, **row["classes"]}
+
+
+def show(survey: str, seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Print one table for each part of a survey; return its figures by name."""
+    figures: dict[str, float] = {}
+    for part in seeds[0]:
+        methods = {name: [numbers(one[part][name]) for one in seeds if name in one[part]] for name in seeds[0][part]}
+        columns = [name for name, value in next(iter(methods.values()))[0].items() if value is not None]
+        shown = Table(title=f"{survey}, {part}", title_justify="left")
+        for heading in ("method", *columns):
+            shown.add_column(heading, justify="left" if heading == "method" else "right")
+        for method, rows in methods.items():
+            cells = []
+            for name in columns:
+                known = [row[name] for row in rows if row.get(name) is not None]
+                mean, half = interval(known) if known else (float("nan"), 0.0)
+                digits = 1 if name.startswith("S") and name != "shift_correlation" else 3
+                cells.append("–" if not known else f"{mean:.{digits}f}" + (f"±{half:.{digits}f}" if half else ""))
+                if known:
+                    key = f"{survey}_{part}_{method}_{name}".replace(" ", "_").replace("-", "_")
+                    figures |= {key: mean, f"{key}_half": half}
+            shown.add_row(method, *cells)
+        Console(width=WIDTH).print(shown)
+    return figures
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="cces2016, one seed, two epochs, full personas only")
+    parser.add_argument("--surveys", default=",".join(SURVEYS), help="some of " + ",".join(SURVEYS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "alignment")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    surveys = ["cces2016"] if arguments.quick else arguments.surveys.split(",")
+    extra = ["--set", "effects.granularity=full", "--set", "fit.held_out.personas=[]"] if arguments.quick else []
+    count = 1 if arguments.quick else arguments.seeds
+    figures: dict[str, Any] = {"seeds": count, "first_seed": arguments.seed}
+    for survey in surveys:
+        folder = arguments.out / (f"{survey}-quick" if arguments.quick else survey)
+        epochs = 2 if arguments.quick else EPOCHS[survey]
+        seeds = range(arguments.seed, arguments.seed + count)
+        figures |= show(survey, [run_seed(survey, folder, seed, epochs, extra) for seed in seeds])
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
