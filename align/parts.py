@@ -13,8 +13,7 @@ import numpy as np
 
 from causal.files import replace_file, write_json
 
-Key = tuple[str, str]
-"""Country and question."""
+Key = tuple[str, str]  # country and question
 
 
 class Parts:
