@@ -85,8 +85,6 @@ def variant(study: Study, name: str) -> Study:
     changed: dict[str, Any] = {"schedule": name, "epochs": epochs}
     if name == "ace":
         changed = {"schedule": "paper", "epochs": epochs + epochs % 2}
-    elif name == "level_kl":
-        changed = {"schedule": [{"epochs": epochs, name: 1}], "epochs": None}
     settings = FitSettings.model_validate(study.fit.model_dump() | changed)
     return study.model_copy(update={"fit": settings})
 

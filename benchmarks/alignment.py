@@ -1,15 +1,15 @@
 """The paper's Table 1 in small: every method on simulated and real surveys, held-out parts, several seeds.
 
-For each survey: audit, measure, train every rival of `align.fit --baselines all` and one joint objective, report. What
-is trained learns from one half of the respondents; every score is against the other half. Scores are means over seeds
-with 95% intervals (t), beside what a perfect model would get. The surveys are:
+For each survey: audit, measure, train the schedule ``best`` and every rival of `align.fit --baselines all`, report.
+What is trained learns from one half of the respondents; every score is against the other half. Scores are means over
+seeds with 95% intervals (t), beside what a perfect model would get. The surveys are:
 
 - world: 14 countries in three tiers around the base model's own answers (`causal.world`), 1,200 respondents each.
 - cces2016: four attributes, 64,600 respondents, so hardly any noise.
 - gss2018: many topics, small cells.
 - wvs_usa: World Values Survey items with up to ten options; waves stand where countries do.
 
-The main model, label ``joint``, is trained on level_kl + 30 x effect. A run that was stopped goes on where it was.
+All are trained at the same learning rate and for the same number of steps. A run that was stopped goes on where it was.
 
 Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--out DIR] [--json FILE]. Hours on a CPU.
 """
@@ -20,6 +20,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +36,23 @@ STUDIES = Path(__file__).parents[1] / "studies"
 REAL = ("cces2016", "gss2018", "wvs_usa")
 SURVEYS = ("world", *REAL)
 EPOCHS = {"world": 2, "cces2016": 6, "gss2018": 4, "wvs_usa": 4}
-ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 3, 1
+TOPICS, ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 4, 2, 1
 """Questions of the simulated world."""
-JOINT = "{epochs: %d, level_kl: 1, effect: 30}"
 RATE = 3e-4
 WIDTH = 180
 
 
-def settings(survey: str, seed: int, epochs: int) -> list[str]:
+def settings(study: Study, seed: int, epochs: int) -> list[str]:
     """Return the overrides that every command of a run gets."""
     found = {
         "effects.granularity": "all",
         "effects.estimator": "cell",
-        "fit.schedule": f"[{JOINT % epochs}]",
-        "fit.epochs": "null",
+        "fit.schedule": "best",
+        "fit.epochs": str(epochs),
         "fit.learning_rate": str(RATE),
         "fit.seed": str(seed),
         "fit.held_out.respondents": "half",
+        "fit.held_out.personas": json.dumps(held_out_personas(study)),
     }
     return [word for name, value in found.items() for word in ("--set", f"{name}={value}")]
 
@@ -75,34 +76,27 @@ def world(folder: Path, seed: int) -> Path:
     topics: dict[str, list[str]] = {}
     for name, item in ITEMS.items():
         topics.setdefault(item.topic, []).append(name)
-    chosen = {name: ITEMS[name] for names in topics.values() for name in names[:ITEMS_PER_TOPIC]}
-    held_out = [name for names in topics.values() for name in names[:ITEMS_PER_TOPIC][-HELD_OUT_PER_TOPIC:]]
+    taken = [names[:ITEMS_PER_TOPIC] for names in list(topics.values())[:TOPICS]]
+    chosen = {name: ITEMS[name] for names in taken for name in names}
+    held_out = [name for names in taken for name in names[-HELD_OUT_PER_TOPIC:]]
     study = world_study(chosen)
     keys = [(country, name) for country in study.survey.countries for name in chosen]
     folder.mkdir(parents=True, exist_ok=True)
     parts = score_model(study, load_model("smollm2"), keys, [{}], folder / "base", {"world": seed})
     made = simulate_world(chosen, distributions_table(study, parts, keys, [{}]), seed=seed)
-    fit = made.study.fit.model_copy(update={"held_out": made.study.fit.held_out.model_copy(update=held(held_out))})
-    return write_world(_replaced(made, made.study.model_copy(update={"fit": fit})), folder)
+    unseen = made.study.fit.held_out.model_copy(update={"questions": tuple(held_out)})
+    fit = made.study.fit.model_copy(update={"held_out": unseen})
+    return write_world(replace(made, study=made.study.model_copy(update={"fit": fit})), folder)
 
 
-def held(questions: Sequence[str]) -> dict[str, Any]:
-    """Return what the world holds out: questions, and the paper's two combinations."""
-    from causal.worlditems import ATTRIBUTES
-
-    gender, education, settlement, marriage = ATTRIBUTES
-    levels = {name: list(words) for name, words in ATTRIBUTES.items()}
-    first = {gender: levels[gender][1], education: levels[education][0]}
-    second = {gender: levels[gender][0], education: levels[education][1]}
-    first |= {settlement: levels[settlement][0], marriage: levels[marriage][0]}
-    second |= {settlement: levels[settlement][1], marriage: levels[marriage][1]}
-    return {"questions": tuple(questions), "personas": (first, second)}
-
-
-def _replaced(made: Any, study: Study) -> Any:
-    from dataclasses import replace
-
-    return replace(made, study=study)
+def held_out_personas(study: Study) -> list[dict[str, str]]:
+    """Return the combinations that a study holds out, else the paper's two: A=1 of the first attribute with A=0 of all
+    others (Female, College, Urban, Married), and its opposite."""
+    if study.fit.held_out.personas:
+        return list(study.fit.held_out.personas)
+    levels = {name: list(attribute.levels) for name, attribute in study.attributes.items()}
+    first = {name: of[1 if place == 0 else 0] for place, (name, of) in enumerate(levels.items())}
+    return [first, {name: of[0 if place == 0 else 1] for place, (name, of) in enumerate(levels.items())}]
 
 
 def run_seed(survey: str, folder: Path, seed: int, epochs: int, extra: Sequence[str]) -> dict[str, Any]:
@@ -113,16 +107,16 @@ def run_seed(survey: str, folder: Path, seed: int, epochs: int, extra: Sequence[
     from diagnostics.report import main as report
 
     study = world(folder / "world", 0) if survey == "world" else STUDIES / f"{survey}.yaml"
-    words = [*settings(survey, seed, epochs), *extra]
+    words = [*settings(Study.load(study), seed, epochs), *extra]
     shared, run = folder / "shared", folder / f"seed{seed}"
     if not Run(run).manifest_path.is_file():
         # what does not depend on the seed is measured once
         command(audit, [str(study), "--out", str(shared), *words])
-        command(measure, [str(study), "--out", str(shared), "--label", "base", "--model", "smollm2", *words])
+        for style, label in (("anthropological", "anthropological"), ("plain", "base")):
+            asked = ["--label", label, "--model", "smollm2", *words, "--set", f"prompt.style={style}"]
+            command(measure, [str(study), "--out", str(shared), *asked])
         shutil.copytree(shared, run)
-    command(
-        fit, [str(study), "--out", str(run), "--label", "joint", "--model", "smollm2", "--baselines", "all", *words]
-    )
+    command(fit, [str(study), "--out", str(run), "--label", "best", "--model", "smollm2", "--baselines", "all", *words])
     command(report, [str(run), "--quiet"])
     return json.loads((run / "scores.json").read_text(encoding="utf-8"))["comparison"]
 

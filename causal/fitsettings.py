@@ -86,7 +86,9 @@ def _kind(value: Any) -> str:
     return "literal[name]" if isinstance(value, str) else "tuple[stages]"
 
 
-Named = Literal["paper", "anchor", "effect"]
+Named = Literal["paper", "best", "anchor", "effect", "level_kl"]
+BEST = {"level_kl": 1.0, "effect": 30.0}
+"""Weights of the schedule ``best``, chosen on validation questions alone (``benchmarks/choosing.py``)."""
 Schedule = Annotated[
     Annotated[Named, Tag("literal[name]")] | Annotated[tuple[Stage, ...], Tag("tuple[stages]")],
     Discriminator(_kind),
@@ -94,7 +96,8 @@ Schedule = Annotated[
 
 
 class FitSettings(Strict):
-    """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect."""
+    """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect; ``best`` weighs
+    level and effect at once (`BEST`)."""
 
     epochs: int | None = Field(default=None, ge=1)
     schedule: Schedule = "paper"
@@ -123,7 +126,8 @@ class FitSettings(Strict):
         assert self.epochs is not None
         if self.schedule == "paper":
             return Stage(epochs=self.epochs // 2, anchor=1.0), Stage(epochs=self.epochs // 2, effect=1.0)
-        return (Stage.model_validate({"epochs": self.epochs, self.schedule: 1.0}),)
+        weights = BEST if self.schedule == "best" else {self.schedule: 1.0}
+        return (Stage.model_validate({"epochs": self.epochs, **weights}),)
 
     @model_validator(mode="before")
     @classmethod

@@ -37,6 +37,8 @@ def test_named_schedules_spelled_out() -> None:
     assert FitSettings(epochs=6).stages == (Stage(epochs=3, anchor=1), Stage(epochs=3, effect=1))
     assert FitSettings(schedule="effect", epochs=3).stages == (Stage(epochs=3, effect=1),)
     assert FitSettings(schedule="anchor").stages == (Stage(epochs=2, anchor=1),)
+    assert FitSettings(schedule="level_kl", epochs=5).stages == (Stage(epochs=5, level_kl=1),)
+    assert FitSettings(schedule="best", epochs=3).stages == (Stage(epochs=3, level_kl=1, effect=30),)
 
 
 def test_stages_are_taken_as_they_are() -> None:
@@ -60,7 +62,7 @@ def test_stages_are_taken_as_they_are() -> None:
         ({"schedule": [{"epochs": 1, "effect": float("inf")}]}, "fit.schedule.0.effect: Input should be a finite"),
         ({"schedule": []}, "schedule is an empty list; give at least one stage"),
         ({"schedule": {"epochs": 1, "effect": 1}}, "fit.schedule: Input should be a list"),
-        ({"schedule": "papre"}, "fit.schedule: Input should be 'paper', 'anchor' or 'effect' (given: 'papre')"),
+        ({"schedule": "papre"}, "'paper', 'best', 'anchor', 'effect' or 'level_kl' (given: 'papre')"),
         ({"epochs": 2, "schedule": [{"epochs": 1, "effect": 1}]}, "epochs: 2 is given beside a list of stages"),
         ({"epochs": 3}, "3 is odd"),
         ({"weights": "n"}, "fit.weights: Input should be 'equal' or 'precision'"),
