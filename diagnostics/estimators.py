@@ -79,6 +79,34 @@ def adjusted_sentences(inputs: Inputs) -> list[str]:
     return sentences
 
 
+def adjusted_only(inputs: Inputs, cells: pd.DataFrame) -> str:
+    """Count the effects that stand out where an estimator that adjusts identifies some and the cells' contrasts none.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The run.
+    cells : DataFrame
+        Its supported toggles.
+
+    Returns
+    -------
+    str
+        Empty where it is otherwise.
+    """
+    if (cells["estimand"] != NOT_IDENTIFIED).any():
+        return ""
+    for estimator in ADJUSTING:
+        rows = inputs.others[(inputs.others["estimator"] == estimator) & inputs.others["supported"]]
+        known = rows[rows["estimand"] != NOT_IDENTIFIED]
+        if len(known):
+            return (
+                f"Effects are identified only by adjusting for covariates ({estimator}): "
+                f"{(known['q_value'] < Q).sum()} of {len(known)} stand out from sampling noise"
+            )
+    return ""
+
+
 def without_overlap(inputs: Inputs) -> pd.DataFrame:
     """Return the supported adjusted rows that are not identified although the graph would allow it."""
     rows = inputs.others[inputs.others["estimator"].isin(ADJUSTING)].reset_index(drop=True)

@@ -11,7 +11,7 @@ from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED
 from diagnostics.alignment import change
 from diagnostics.classify import UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
-from diagnostics.estimators import adjusted_sentences
+from diagnostics.estimators import adjusted_only, adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
 from diagnostics.marks import failed_sentence, identified_of, standing_out
 
@@ -85,7 +85,8 @@ def _survey_headline(inputs: Inputs) -> str:
     if rows.empty:
         return "No toggle has enough respondents, so this survey supports no effect at this granularity."
     failed = failed_sentence(inputs.checks)
-    return f"{standing_out(rows)}.{' ' + failed if failed else ''}"
+    lead = adjusted_only(inputs, rows) or standing_out(rows)
+    return f"{lead}.{' ' + failed if failed else ''}"
 
 
 def _survey(inputs: Inputs) -> Paragraph:

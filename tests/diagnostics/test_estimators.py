@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from causal.runs import Run
 from causal.study import Study
-from diagnostics.estimators import adjusted_sentences, beside
+from diagnostics.diagnosis import supported_toggles
+from diagnostics.estimators import adjusted_only, adjusted_sentences, beside
 from diagnostics.inputs import load_inputs
 
 
@@ -40,6 +42,28 @@ def test_adjusted_rows_are_effects_only_where_the_graph_says_so(toy: SimpleNames
     inputs = load_inputs(str(toy.make_run(tmp_path / "run", Study.from_dict(raw), confounded(toy.answers())).path))
     (sentence,) = adjusted_sentences(inputs)
     assert "stand out; 6 of the 12 are identified as effects. Of the" in sentence
+
+
+HIDDEN = [["w", "gender"], ["w", "home"], ["w", "answer"]]
+
+
+@pytest.mark.parametrize(
+    ("edges", "latent", "said"),
+    [
+        ([["age", "gender"], ["age", "home"]], [], True),
+        ([["age", "gender"], ["age", "home"], *HIDDEN], ["w"], False),
+        ([["age", "home"]], [], False),
+    ],
+    ids=["every effect by adjusting", "none at all", "one without"],
+)
+def test_the_headline_does_not_deny_what_adjusting_identifies(toy, tmp_path, edges, latent, said) -> None:
+    changed = {"covariates": {"age": {}}, "graph": {"edges": edges, "latent": latent}}
+    raw = toy.raw(effects={"granularity": [1], "estimator": ["cell", "aipw"]}, **changed)
+    inputs = load_inputs(str(toy.make_run(tmp_path / "run", Study.from_dict(raw), confounded(toy.answers())).path))
+    clear = (inputs.others["q_value"] < 0.05).sum()
+    headline = adjusted_only(inputs, supported_toggles(inputs))
+    assert headline.endswith(f"(aipw): {clear} of 12 stand out from sampling noise") == said
+    assert bool(headline) == said
 
 
 def test_there_is_nothing_to_say_without_such_an_estimator(audited: Run) -> None:
