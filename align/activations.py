@@ -70,7 +70,7 @@ def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         found[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # a graph that holds a tensor of its own would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         kept = forward()  # held until counted, so that no storage is used twice

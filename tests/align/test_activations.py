@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -48,6 +50,20 @@ def test_kept_bytes_of_two_layers_by_hand():
     net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
     x = torch.randn(8, 4)
     assert kept_bytes(Holder(net), lambda: net(x).sum()) == 8 * 4 * 4 + 8 * 16 * 4
+
+
+def test_counting_lets_go_of_what_it_counted():
+    """Of a layer that keeps its own output, as tanh does, nothing is left afterwards."""
+    net, outputs = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Tanh()), []
+
+    def forward() -> torch.Tensor:
+        found = net(torch.ones(2, 4))
+        outputs.append(weakref.ref(found))
+        return found.sum()
+
+    kept_bytes(net, forward)
+    gc.collect()
+    assert outputs[0]() is None
 
 
 def test_recomputing_keeps_less_and_gives_the_same_gradients(study, items):
