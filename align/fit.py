@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from align.parallel import leave, note, processes, run_launched
+from align.parallel import end, leave, note, processes, run_launched
 from causal.cli import study_parser
 
 if TYPE_CHECKING:
@@ -226,4 +225,4 @@ def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from causal.cli import run_command
 from causal.errors import InputError, RunError
@@ -157,6 +157,23 @@ def note(text: str) -> None:
     """Say something on stderr, once however many processes there are."""
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"note: {text}", file=sys.stderr)
+
+
+def end(main: Callable[[], int]) -> NoReturn:
+    """Exit with what a program returns; one of several processes does so at once, without taking the libraries down.
+
+    torch's threads for exchange between processes (2.13, gloo) now and then abort a process that ends in the usual way,
+    on which the launcher kills the others.
+    """
+    try:
+        code: Any = main()
+    except SystemExit as error:
+        code = error.code
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(code, int):
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run_launched(command: Callable[[], None]) -> int:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -47,10 +48,10 @@ def start(command, **options) -> subprocess.Popen:
     )
 
 
-def launch(how: str, *arguments: str, script: Path | None = None, **options) -> subprocess.Popen:
+def launch(how: str, *arguments: str, script: Path | None = None) -> subprocess.Popen:
     what = ["-m", "align.fit"] if script is None else [str(script)]
     command = [*LAUNCH, how, "--main_process_port", "0", "--num_processes", "2", *what, *arguments]
-    return start(command, **options)
+    return start(command)
 
 
 def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
@@ -68,6 +69,18 @@ def adapter(run, label) -> Path:
 
 def log_of(run, label) -> list[dict]:
     return [json.loads(line) for line in (run.model(label) / "train.jsonl").read_text().splitlines()]
+
+
+def trainers(process: subprocess.Popen) -> list[psutil.Process]:
+    """Return the processes that a launcher started, by rank; they are in sessions of their own."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return sorted((child for child in children if "RANK" in child.environ()), key=lambda child: child.environ()["RANK"])
+
+
+def kill_all(process: subprocess.Popen) -> None:
+    for one in (psutil.Process(process.pid), *trainers(process)):
+        one.kill()
+    process.communicate(timeout=60)
 
 
 def assert_alike(run, first, second) -> None:
@@ -196,12 +209,11 @@ def test_other_ways_to_shard_are_refused(argv, monkeypatch, capsys, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [WHOLE, SHARDED])
 def test_killed_sharded_and_resumed_whole_or_the_other_way_round(run, argv, first):
-    setting = changes("fit.epochs=20", "fit.batch=2")
+    setting = changes("fit.epochs=80", "fit.batch=2")
     assert main([*argv, *setting, "--label", "whole"]) == 0
-    process = launch(first, *argv, *setting, "--label", "cut", start_new_session=True)
+    process = launch(first, *argv, *setting, "--label", "cut")
     wait_for(process, run.model("cut") / "train.jsonl", 12)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_all(process)
     assert not adapter(run, "cut").exists()
     done = launched(*argv, *setting, "--label", "cut", how=SHARDED if first == WHOLE else WHOLE)
     assert done.returncode == 0, done.stderr
@@ -211,15 +223,10 @@ def test_killed_sharded_and_resumed_whole_or_the_other_way_round(run, argv, firs
 @pytest.mark.slow
 def test_one_of_two_sharded_processes_is_killed(run, argv):
     """The other says so and ends instead of waiting for weights."""
-    import psutil
-
-    setting = changes("fit.epochs=100", "fit.batch=2")
+    setting = changes("fit.epochs=400", "fit.batch=2")
     process = launch(SHARDED, *argv, *setting, "--label", "cut")
     wait_for(process, run.model("cut") / "train.jsonl", 6)
-    (second,) = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if child.environ().get("RANK") == "1"
-    ]
-    second.kill()
+    trainers(process)[1].kill()
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "Connection closed" not in err
@@ -252,10 +259,9 @@ def test_killed_several_times_at_random_steps_ends_bitwise_equal(run, argv):
 def test_two_processes_killed_and_resumed_by_two(run, argv):
     setting = changes("fit.epochs=30", "fit.batch=2")
     assert launched(*argv, *setting, "--label", "whole").returncode == 0
-    process = launch(WHOLE, *argv, *setting, "--label", "cut", start_new_session=True)
+    process = launch(WHOLE, *argv, *setting, "--label", "cut")
     wait_for(process, run.model("cut") / "train.jsonl", 20)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_all(process)
     assert launched(*argv, *setting, "--label", "cut").returncode == 0
     assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
 
