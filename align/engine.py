@@ -194,8 +194,7 @@ def _say_given_up(way: Way, why: str, following: Way) -> None:
 
 
 def _judges(model: Any) -> Iterator[tuple[Any, float]]:
-    """Give the models to compare on, and what each may differ by: itself, and a float32 copy if it is coarser and whole.
-    """
+    """Give the models to compare on, and what each may differ by: itself; if it is coarse and whole, a float32 copy."""
     causal = plain(model)
     if causal.dtype.itemsize >= 4:
         yield model, TOLERANCE

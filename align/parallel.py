@@ -227,8 +227,8 @@ def _look_at_launcher() -> None:
     """Refuse what is not supported, and say so if accelerate started one process where several were asked for."""
     if refused := [name for name, key in _REFUSED.items() if _told(key)]:
         raise InputError(
-            f"the launcher was told to use {refused[0]}, which align.fit does not; launch it as {_SEVERAL} with a model "
-            f"that fits on one device, or as {_SHARDING} to shard it"
+            f"the launcher was told to use {refused[0]}, which align.fit does not; launch it as {_SEVERAL} with a "
+            f"model that fits on one device, or as {_SHARDING} to shard it"
         )
     accelerated = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if accelerated and "WORLD_SIZE" not in os.environ:

@@ -51,7 +51,7 @@ def is_sharded(model: Any) -> bool:
 
 
 def held(model: Any) -> list[torch.Tensor]:
-    """Return the weights and buffers that are in this process: its parts of those that are sharded, all others whole."""
+    """Return the weights and buffers that are in this process: its parts of what is sharded, the rest whole."""
     from torch.distributed.tensor import DTensor
 
     tensors = (*model.parameters(), *model.buffers())

@@ -210,7 +210,10 @@ def _item_seed(seed: int, step: int, index: int) -> int:
 def _require_finite(
     lines: Sequence[dict[str, Any]], norm: float, step: Step, names: str, checkpoint: Checkpoint
 ) -> None:
-    for what, value, where in (*(("loss", line["loss"], line["question"]) for line in lines), ("gradient", norm, names)):
+    for what, value, where in (
+        *(("loss", line["loss"], line["question"]) for line in lines),
+        ("gradient", norm, names),
+    ):
         if not math.isfinite(value):
             raise RunError(
                 f"the {what} is {value} at step {step.number} ({where}); lower fit.learning_rate. "
