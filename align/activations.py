@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from align.parallel import note
+from align.parallel import ALONE, Processes, note
+from align.sharding import held
 from causal.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def recomputes(model: Any) -> bool:
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
-def recompute_if_large(model: Any, forward: Callable[[], torch.Tensor], times: float) -> None:
+def recompute_if_large(
+    model: Any, forward: Callable[[], torch.Tensor], times: float, processes: Processes = ALONE
+) -> None:
     """Switch to computing activations again if those of the largest item would not fit into free memory.
 
     Parameters
@@ -53,8 +56,11 @@ def recompute_if_large(model: Any, forward: Callable[[], torch.Tensor], times: f
         The loss of a small item, whose activations are counted.
     times : float
         How many times as large the largest item is.
+    processes : Processes
+        Who does the same; the least memory decides for all.
     """
-    needed, free = ROOM * times * kept_bytes(model, forward), free_bytes(next(model.parameters()).device)
+    needed = ROOM * times * kept_bytes(model, forward)
+    free = min(processes.gather(free_bytes(next(model.parameters()).device)))
     if needed > free and model.get_base_model().supports_gradient_checkpointing:
         _say(f"a step would need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free")
         recompute(model)
@@ -64,17 +70,18 @@ def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
     """Return the bytes that autograd keeps for the backward pass, the model's own weights left out."""
     import torch
 
-    own = {weight.untyped_storage().data_ptr() for weight in (*model.parameters(), *model.buffers())}
-    found: dict[int, int] = {}
+    own = {tensor.untyped_storage().data_ptr() for tensor in held(model)}
+    found: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        found[storage.data_ptr()] = storage.nbytes()
+        found[storage.data_ptr()] = storage
         return tensor.detach()  # a graph that holds a tensor of its own would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         kept = forward()  # held until counted, so that no storage is used twice
-    total = sum(size for place, size in found.items() if place not in own)
+    # a sharded model's layers have been freed by now: their storages are empty
+    total = sum(storage.nbytes() for place, storage in found.items() if place not in own)
     del kept
     return total
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from align.masks import no_tree
-from align.parallel import note
+from align.parallel import ALONE, Processes, note
 from align.plan import SHARE, free_memory, token_budget
 from align.scoring import (
     COARSE_TOLERANCE,
@@ -24,6 +24,7 @@ from align.scoring import (
     difference,
     plain,
 )
+from align.sharding import is_sharded, recover
 from causal.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,15 +39,17 @@ TRAINABLE = (TREE, ROWS)
 backward pass on a CPU."""
 
 
-def trainable_way(model: Any, questions: Iterable[Asked]) -> Way:
+def trainable_way(model: Any, questions: Iterable[Asked], processes: Processes = ALONE) -> Way:
     """Return the fastest way to train that equals one-by-one scoring on the largest questions; say what does not.
+
+    It is the same in all processes, which have to be given the same questions.
 
     Raises
     ------
     InputError
         No way of scoring that gradients flow through equals one-by-one scoring with this model.
     """
-    engine = Engine(model, ROW_TOKENS, TRAINABLE)
+    engine = Engine(model, ROW_TOKENS, TRAINABLE, processes)
     engine.check(sorted(questions, key=lambda asked: -len(asked.trie.ids)))
     return engine.way
 
@@ -65,6 +68,8 @@ class Engine:
         Tokens in one forward pass; by default what `align.plan.token_budget` finds.
     ways : sequence of Way
         What to try, fastest first. Those that a look at the model rules out are not tried, which is said as well.
+    processes : Processes
+        Who does the same on the same questions; a way that is wrong in one is given up by all.
 
     Attributes
     ----------
@@ -72,8 +77,11 @@ class Engine:
         Tokens in one forward pass; halved whenever memory runs out.
     """
 
-    def __init__(self, model: Any, budget: int | None = None, ways: Sequence[Way] = WAYS) -> None:
+    def __init__(
+        self, model: Any, budget: int | None = None, ways: Sequence[Way] = WAYS, processes: Processes = ALONE
+    ) -> None:
         self.model = model
+        self._processes = processes
         self.budget = budget or token_budget(plain(model))
         self._ways = _possible(plain(model), ways)
         self._largest = (0, 0)
@@ -118,7 +126,7 @@ class Engine:
         size = (len(asked.trie.ids), int(asked.trie.depth.max()))
         if all(now <= before for now, before in zip(size, self._largest, strict=True)):
             return
-        while why := self._wrong(asked):
+        while why := next(filter(None, self._processes.gather(self._wrong(asked))), None):
             given_up = self._ways.pop(0)
             if not self._ways:
                 raise InputError(
@@ -136,6 +144,7 @@ class Engine:
             except _UNFIT as error:
                 if _out_of_memory(error):
                     raise
+                recover(model)
                 return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             if not apart <= limit:
                 return f"probabilities differ by {apart:.2g}, allowed are {limit:g}"
@@ -185,11 +194,13 @@ def _say_given_up(way: Way, why: str, following: Way) -> None:
 
 
 def _judges(model: Any) -> Iterator[tuple[Any, float]]:
-    """Give the models to compare on, and what each may differ by: itself, and a float32 copy if it is coarser."""
+    """Give the models to compare on, and what each may differ by: itself; if it is coarse and whole, a float32 copy."""
     causal = plain(model)
     if causal.dtype.itemsize >= 4:
         yield model, TOLERANCE
         return
     yield model, COARSE_TOLERANCE
+    if is_sharded(model):
+        return
     if 4 * sum(weight.numel() for weight in causal.parameters()) < SHARE * free_memory(causal.device):
         yield copy.deepcopy(causal).float(), TOLERANCE

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from align.objectives import alignment_score, anchor, cdf_shift, effect, level_kl, level_w1
 from align.parallel import ALONE, Processes
 from align.questions import Asked
-from align.scoring import TREE, Way, option_logprobs
+from align.scoring import TREE, Way, option_logprobs, training_passes
+from align.sharding import idle
 from align.targets import Target
 from causal.fitsettings import Stage
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Item:
         """How many tokens go through the model."""
         trie = self.asked.trie
         return len(trie.ids) if self.way is TREE else sum(map(len, trie.paths()))
+
+    @cached_property
+    def passes(self) -> int:
+        """How often it goes through the model."""
+        return training_passes(self.asked.trie, self.way)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def evaluate(model: Any, items: Sequence[Item], processes: Processes = ALONE) ->
         return _judged(_ends(model, item), item.target)
 
     with torch.no_grad():
-        return _scores(processes.share_out(items, judge))
+        return _scores(_share_out(model, items, judge, processes))
 
 
 def validate(model: Any, items: Sequence[Item], stage: Stage, processes: Processes = ALONE) -> Validation:
@@ -87,10 +96,22 @@ def validate(model: Any, items: Sequence[Item], stage: Stage, processes: Process
         return losses, _judged(ends, item.target)
 
     with torch.no_grad():
-        found = processes.share_out(items, judge)
+        found = _share_out(model, items, judge, processes)
     means = {name: float(np.mean([losses[name] for losses, _ in found])) for name in stage.weights}
     loss = sum(weight * means[name] for name, weight in stage.weights.items())
     return Validation(loss, means, _scores([judged for _, judged in found]))
+
+
+def _share_out(model: Any, items: Sequence[Item], judge: Callable[[Item], T], processes: Processes) -> list[T]:
+    def mine() -> list[T]:
+        found = []
+        for turn in processes.turns([item.passes for item in items]):
+            if turn.item is not None:
+                found.append(judge(items[turn.item]))
+            idle(model, turn.idle)
+        return found
+
+    return processes.collect(processes.through_model(mine))
 
 
 @dataclass(frozen=True)

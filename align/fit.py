@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from align.parallel import leave, note, processes, run_launched
+from align.parallel import end, leave, note, processes, run_launched
 from causal.cli import study_parser
 
 if TYPE_CHECKING:
@@ -69,6 +68,7 @@ def fit(arguments: argparse.Namespace) -> None:
 def train_label(study: Study, run: Run, name: str, label: str, resume: str, among: Processes) -> None:
     """Train and save the adapter of a label, unless that is done."""
     from align.models import load_model, model_fingerprint
+    from align.sharding import shard
 
     inputs = among.together(lambda: fit_inputs(study, run, name, model_fingerprint(name)))
     if among.gather(resume == "auto" and run.is_done(f"fit/{label}", inputs))[0]:
@@ -76,7 +76,9 @@ def train_label(study: Study, run: Run, name: str, label: str, resume: str, amon
         return
     if resume == "never":
         among.on_main(lambda: shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True))
-    train_adapter(study, run, label, among.together(lambda: load_model(name)), inputs)
+    loaded = among.together(lambda: load_model(name, on_host=among.sharded))
+    among.together(lambda: shard(loaded.model, among))
+    train_adapter(study, run, label, loaded, inputs)
 
 
 def measure_tuned(study: Study, run: Run, name: str, label: str) -> None:
@@ -113,6 +115,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
 def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> None:
     """Train, write ``adapter/`` with its card and ``train.jsonl``."""
     from align.card import Compared, Training, model_card
+    from align.engine import trainable_way
     from align.evaluation import evaluate
     from align.lora import with_lora
     from align.targets import RESPONDENTS
@@ -120,6 +123,9 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
 
     among = processes()
     items = among.together(lambda: _checked(study, run, loaded))
+    questions = [item.asked for part in items.values() for item in part]
+    way = among.together(lambda: trainable_way(loaded.model, questions, among))
+    items = {part: [replace(item, way=way) for item in found] for part, found in items.items()}
     seen = (TRAINED, VALIDATION) if study.fit.held_out.respondents else (TRAINED,)
     unseen_parts = (part for part in (RESPONDENTS, *PARTS) if part not in seen and items.get(part))
     judged = {part: items[part] for part in unseen_parts} or {TRAINED: items[TRAINED]}
@@ -145,8 +151,7 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
 
 
 def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
-    """Return the items by part, with a way to train this model on them, if there is something to train on."""
-    from align.engine import trainable_way
+    """Return the items by part, if there is something to train on."""
     from causal.errors import InputError
     from causal.heldout import TRAINED, VALIDATION
 
@@ -160,8 +165,7 @@ def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
             f"fit.early_stopping.questions: no toggle of {', '.join(study.fit.validation)} is supported, so nothing "
             "could choose the epoch; take other questions"
         )
-    way = trainable_way(loaded.model, (item.asked for part in items.values() for item in part))
-    return {part: [replace(item, way=way) for item in found] for part, found in items.items()}
+    return items
 
 
 def _train(
@@ -221,4 +225,4 @@ def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main)

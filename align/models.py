@@ -102,7 +102,7 @@ def folder_fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_model(name: str, adapter: Path | None = None) -> Loaded:
+def load_model(name: str, adapter: Path | None = None, on_host: bool = False) -> Loaded:
     """Load a model, with a LoRA adapter on top if one is given.
 
     Parameters
@@ -111,6 +111,8 @@ def load_model(name: str, adapter: Path | None = None) -> Loaded:
         See `locate_model`. Only a hub id uses the network. Remote code is never run.
     adapter : Path, optional
         A folder written by ``peft``.
+    on_host : bool
+        Leave the weights in the host's memory, whatever device there is; `align.sharding` moves them in parts.
 
     Raises
     ------
@@ -136,7 +138,8 @@ def load_model(name: str, adapter: Path | None = None) -> Loaded:
             use_safetensors=True,
             **options,
         )
-        model.to(torch.device(device))  # type: ignore[arg-type]
+        if not on_host:
+            model.to(torch.device(device))  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"model {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
     if not tokenizer.is_fast:

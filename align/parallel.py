@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from causal.cli import run_command
 from causal.errors import InputError, RunError
@@ -16,26 +16,43 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-_SHARDING = {
-    "FSDP": "ACCELERATE_USE_FSDP",
-    "DeepSpeed": "ACCELERATE_USE_DEEPSPEED",
-    "Megatron": "ACCELERATE_USE_MEGATRON_LM",
-}
+_FSDP = "ACCELERATE_USE_FSDP"
+_REFUSED = {"DeepSpeed": "ACCELERATE_USE_DEEPSPEED", "Megatron": "ACCELERATE_USE_MEGATRON_LM"}
 _SEVERAL = "accelerate launch --multi_gpu --num_processes 2 -m align.fit ..."
+_SHARDING = "accelerate launch --use_fsdp --num_processes 2 -m align.fit ..."
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a process does while each of the others does an item.
+
+    Attributes
+    ----------
+    item : int or None
+        Its own item, if there is one for it.
+    idle : int
+        How many passes through the model the longest of the others' items takes beyond its own: none unless sharded.
+    """
+
+    item: int | None
+    idle: int = 0
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, each with the whole model.
+    """The processes that train together.
 
     Attributes
     ----------
     rank, count : int
         Which of them this is, from 0, and how many there are. Process 0 writes the files and speaks.
+    sharded : bool
+        Whether each has a part of the model's weights only (`align.sharding`) instead of the whole model.
     """
 
     rank: int = 0
     count: int = 1
+    sharded: bool = False
 
     @property
     def main(self) -> bool:
@@ -67,11 +84,32 @@ class Processes:
         """Let process 0 do something, such as writing a file, while the others wait."""
         self.together(work if self.main else lambda: None)
 
-    def share_out(self, items: Sequence[Any], work: Callable[[Any], T]) -> list[T]:
-        """Do the i-th of some items in process i modulo their number; return all results, in the items' order."""
-        mine = self.together(lambda: [work(item) for item in items[self.rank :: self.count]])
+    def through_model(self, work: Callable[[], T]) -> T:
+        """Run passes through the model: as `together`, but if it is sharded an error ends this process alone.
+
+        The others wait for its weights then and cannot hear of the error; the launcher ends them.
+        """
+        return work() if self.sharded else self.together(work)
+
+    def turns(self, passes: Sequence[int]) -> list[Turn]:
+        """Return the turns in which this process does its items: the i-th of all is done by process i modulo count.
+
+        Parameters
+        ----------
+        passes : sequence of int
+            How often each item goes through the model.
+        """
+        mine = range(self.rank, len(passes), self.count)
+        if not self.sharded:
+            return [Turn(item) for item in mine]
+        most = [max(passes[start : start + self.count]) for start in range(0, len(passes), self.count)]
+        own = [Turn(item, most[i] - passes[item]) for i, item in enumerate(mine)]
+        return own + [Turn(None, many) for many in most[len(own) :]]
+
+    def collect(self, mine: Sequence[T]) -> list[T]:
+        """Return what all processes found in their turns, in the items' order."""
         found = self.gather(mine)
-        return [found[i % self.count][i // self.count] for i in range(len(items))]
+        return [found[i % self.count][i // self.count] for i in range(sum(map(len, found)))]
 
     def gather(self, value: T) -> list[T]:
         """Return every process's value, by rank."""
@@ -97,20 +135,14 @@ ALONE = Processes()
 
 
 def processes() -> Processes:
-    """Return the processes that a launcher (accelerate, torchrun) started; `ALONE` without one.
-
-    Raises
-    ------
-    InputError
-        The launcher was told to shard the model over processes.
-    """
+    """Return the processes that a launcher (accelerate, torchrun) started; `ALONE` without one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
     import torch
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.cuda.is_available())
-    return Processes(state.process_index, state.num_processes)
+    return Processes(state.process_index, state.num_processes, _told(_FSDP))
 
 
 def leave() -> None:
@@ -127,6 +159,23 @@ def note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
 
 
+def end(main: Callable[[], int]) -> NoReturn:
+    """Exit with what a program returns; one of several processes does so at once, without taking the libraries down.
+
+    torch's threads for exchange between processes (2.13, gloo) now and then abort a process that ends in the usual way,
+    on which the launcher kills the others.
+    """
+    try:
+        code: Any = main()
+    except SystemExit as error:
+        code = error.code
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(code, int):
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def run_launched(command: Callable[[], None]) -> int:
     """Run a command in each process that a launcher started, as `run_command` does; only process 0 speaks."""
     if int(os.environ.get("RANK", "0")) == 0:
@@ -137,7 +186,15 @@ def run_launched(command: Callable[[], None]) -> int:
 
 def _loudly(command: Callable[[], None]) -> None:
     _look_at_launcher()
-    command()
+    try:
+        command()
+    except RuntimeError as error:
+        if not _lost(error):
+            raise
+        raise RunError(
+            "another process ended, or the connection to it; what it said comes before or after this. Finished work is "
+            "kept: run the same command to go on"
+        ) from error
 
 
 def _quietly(command: Callable[[], None]) -> None:
@@ -149,15 +206,29 @@ def _quietly(command: Callable[[], None]) -> None:
         command()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except RuntimeError as error:
+        if not _lost(error):
+            raise
+        raise SystemExit(1) from None
+
+
+def _lost(error: RuntimeError) -> bool:
+    """Tell whether an exchange failed because another process is gone."""
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or any(words in str(error) for words in ("by peer", "Broken pipe"))
+
+
+def _told(key: str) -> bool:
+    return os.environ.get(key, "false").lower() in ("1", "true")
 
 
 def _look_at_launcher() -> None:
-    """Refuse sharding, and say so if accelerate started one process where several were asked for."""
-    sharded = [name for name, key in _SHARDING.items() if os.environ.get(key, "false").lower() in ("1", "true")]
-    if sharded:
+    """Refuse what is not supported, and say so if accelerate started one process where several were asked for."""
+    if refused := [name for name, key in _REFUSED.items() if _told(key)]:
         raise InputError(
-            f"the launcher was told to shard the model ({sharded[0]}), which align.fit cannot do: every process "
-            f"holds the whole model; launch it as {_SEVERAL} with a model that fits on one device"
+            f"the launcher was told to use {refused[0]}, which align.fit does not; launch it as {_SEVERAL} with a "
+            f"model that fits on one device, or as {_SHARDING} to shard it"
         )
     accelerated = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if accelerated and "WORLD_SIZE" not in os.environ:

@@ -101,6 +101,11 @@ def sequence_logprobs(model: Any, trie: Trie, way: Way = TREE) -> torch.Tensor:
     return way.score(model, [trie], ROW_TOKENS)
 
 
+def training_passes(trie: Trie, way: Way) -> int:
+    """Return how often `sequence_logprobs` goes through the model."""
+    return 1 if way is TREE else sum(1 for _ in row_batches([trie], [0], ROW_TOKENS))
+
+
 def option_logprobs(model: Any, trie: Trie, options: int, way: Way = TREE) -> torch.Tensor:
     """Return log-probabilities renormalised over the K options (paper eq. 3), shape (prompts, K)."""
     import torch

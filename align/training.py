@@ -15,7 +15,8 @@ import numpy as np
 from align.activations import recompute, recompute_if_large, within_memory
 from align.checkpoints import Checkpoint, Progress, adapter_weights, truncate_log, writing
 from align.evaluation import Item, Validation, objectives, validate, weighted_sum
-from align.parallel import ALONE, Processes
+from align.parallel import ALONE, Processes, Turn
+from align.sharding import idle
 from causal.errors import RunError
 from causal.fitsettings import FitSettings, Stage
 
@@ -120,7 +121,7 @@ def train(
     processes.on_main(lambda: _tidy(checkpoint, log, progress))
     model.train()
     if progress.step < len(plan):
-        processes.together(lambda: _set_activations(model, items, fit))
+        processes.together(lambda: _set_activations(model, items, fit, processes))
     for step in plan[progress.step :]:
         if fit.early_stopping and progress.stopping.waited >= fit.early_stopping.patience:
             break
@@ -152,31 +153,30 @@ def _take_step(
     import torch
 
     weights = list(adapter_weights(model).values())
-    mine = step.batch[processes.rank :: processes.count]
-    changeable = fit.checkpoint_activations == "auto"
-    names = ", ".join(items[index].target.question for index in mine)
-    found = processes.together(
-        lambda: within_memory(
-            model, changeable, lambda: _accumulate(model, items, mine, step, fit.seed, checkpoint), names
-        )
+    batch = [items[index] for index in step.batch]
+    turns = processes.turns([item.passes for item in batch])
+    changeable = fit.checkpoint_activations == "auto" and not processes.sharded  # going back would take all of them
+    mine = ", ".join(batch[turn.item].target.question for turn in turns if turn.item is not None)
+    found = processes.through_model(
+        lambda: within_memory(model, changeable, lambda: _accumulate(model, items, turns, step, fit.seed), mine)
     )
+    told = processes.collect(found)
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     processes.add_up(gradients)
     norm = torch.nn.utils.get_total_norm(gradients)
     rate = learning_rate(fit, step.number, steps)
-    processes.together(lambda: _require_finite(norm, "gradient", step, names, checkpoint))
+    names = ", ".join(item.target.question for item in batch)
+    processes.together(lambda: _require_finite(told, norm.item(), step, names, checkpoint))
     if fit.clip is not None:
         torch.nn.utils.clip_grads_with_norm_(weights, fit.clip, norm)
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()
-    told = processes.gather(found)
-    shared = {"learning_rate": rate, "gradient_norm": norm.item()}
-    return [told[i % processes.count][i // processes.count] | shared for i in range(len(step.batch))]
+    return [line | {"learning_rate": rate, "gradient_norm": norm.item()} for line in told]
 
 
 def _accumulate(
-    model: Any, items: Sequence[Item], mine: Sequence[int], step: Step, seed: int, checkpoint: Checkpoint
+    model: Any, items: Sequence[Item], turns: Sequence[Turn], step: Step, seed: int
 ) -> list[dict[str, Any]]:
     """Add up this process's share of the gradient, one item in memory at a time; return what to log of each."""
     import torch
@@ -184,31 +184,41 @@ def _accumulate(
     for weight in adapter_weights(model).values():
         weight.grad = torch.zeros_like(weight)
     lines = []
-    for index in mine:
+    for turn in turns:
+        if turn.item is None:
+            idle(model, turn.idle).backward()
+            continue
+        index = step.batch[turn.item]
         torch.manual_seed(_item_seed(seed, step.number, index))
-        target, weights = items[index].target, step.stage.weights
         losses = objectives(model, items[index], step.stage)
         loss = weighted_sum(losses, step.stage)
-        _require_finite(loss, "loss", step, target.question, checkpoint)
-        (loss / len(step.batch)).backward()
-        line = {"step": step.number, "epoch": step.epoch, "country": target.country, "question": target.question}
-        line |= {"weights": weights, "loss": loss.item()}
-        lines.append(line | {"objectives": {name: value.item() for name, value in losses.items()}})
+        (loss / len(step.batch) + idle(model, turn.idle)).backward()
+        lines.append(_line(items[index], step, loss, losses))
     return lines
+
+
+def _line(item: Item, step: Step, loss: torch.Tensor, losses: dict[str, torch.Tensor]) -> dict[str, Any]:
+    line = {"step": step.number, "epoch": step.epoch, "country": item.target.country, "question": item.target.question}
+    line |= {"weights": step.stage.weights, "loss": loss.item()}
+    return line | {"objectives": {name: value.item() for name, value in losses.items()}}
 
 
 def _item_seed(seed: int, step: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0])
 
 
-def _require_finite(value: torch.Tensor, what: str, step: Step, where: str, checkpoint: Checkpoint) -> None:
-    import torch
-
-    if not torch.isfinite(value):
-        raise RunError(
-            f"the {what} is {value.item()} at step {step.number} ({where}); lower fit.learning_rate. "
-            f"The last good state is in {checkpoint.path}"
-        )
+def _require_finite(
+    lines: Sequence[dict[str, Any]], norm: float, step: Step, names: str, checkpoint: Checkpoint
+) -> None:
+    for what, value, where in (
+        *(("loss", line["loss"], line["question"]) for line in lines),
+        ("gradient", norm, names),
+    ):
+        if not math.isfinite(value):
+            raise RunError(
+                f"the {what} is {value} at step {step.number} ({where}); lower fit.learning_rate. "
+                f"The last good state is in {checkpoint.path}"
+            )
 
 
 def _validate(model: Any, items: Sequence[Item], fit: FitSettings, processes: Processes) -> Validation:
@@ -256,11 +266,11 @@ def _differ(checkpoint: Checkpoint) -> None:
     )
 
 
-def _set_activations(model: Any, items: Sequence[Item], fit: FitSettings) -> None:
+def _set_activations(model: Any, items: Sequence[Item], fit: FitSettings, processes: Processes) -> None:
     if fit.checkpoint_activations == "always":
         recompute(model)
     elif fit.checkpoint_activations == "auto":
         sizes = [item.tokens for item in items]
         small, stage = items[int(np.argmin(sizes))], fit.stages[0]
         times = max(sizes) / min(sizes)
-        recompute_if_large(model, lambda: weighted_sum(objectives(model, small, stage), stage), times)
+        recompute_if_large(model, lambda: weighted_sum(objectives(model, small, stage), stage), times, processes)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -23,6 +24,7 @@ from align.fit import main
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+WHOLE, SHARDED = "--multi_gpu", "--use_fsdp"
 STOPPING = "fit.early_stopping={questions: [taxes], patience: 3}"
 
 
@@ -46,11 +48,19 @@ def start(command, **options) -> subprocess.Popen:
     )
 
 
-def launched(*arguments: str, several: bool = True) -> subprocess.CompletedProcess:
-    where = ["--multi_gpu", "--main_process_port", "0"] if several else []
-    process = start([*LAUNCH, *where, "--num_processes", "2", "-m", "align.fit", *arguments])
+def launch(how: str, *arguments: str, script: Path | None = None) -> subprocess.Popen:
+    what = ["-m", "align.fit"] if script is None else [str(script)]
+    command = [*LAUNCH, how, "--main_process_port", "0", "--num_processes", "2", *what, *arguments]
+    return start(command)
+
+
+def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
     out, err = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def launched(*arguments: str, how: str = WHOLE) -> subprocess.CompletedProcess:
+    return finish(launch(how, *arguments))
 
 
 def adapter(run, label) -> Path:
@@ -61,6 +71,27 @@ def log_of(run, label) -> list[dict]:
     return [json.loads(line) for line in (run.model(label) / "train.jsonl").read_text().splitlines()]
 
 
+def trainers(process: subprocess.Popen) -> list[psutil.Process]:
+    """Return the processes that a launcher started, by rank; they are in sessions of their own."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return sorted((child for child in children if "RANK" in child.environ()), key=lambda child: child.environ()["RANK"])
+
+
+def kill_all(process: subprocess.Popen) -> None:
+    for one in (psutil.Process(process.pid), *trainers(process)):
+        one.kill()
+    process.communicate(timeout=60)
+
+
+def assert_alike(run, first, second) -> None:
+    """Two trainings took the same steps up to the rounding of sums."""
+    one, two = log_of(run, first), log_of(run, second)
+    for left, right in zip(one, two, strict=True):
+        assert (left["step"], left["question"]) == (right["step"], right["question"])
+        assert right["loss"] == pytest.approx(left["loss"], rel=1e-4)
+        assert right["gradient_norm"] == pytest.approx(left["gradient_norm"], rel=1e-3)
+
+
 def wait_for(process: subprocess.Popen, log: Path, lines: int) -> None:
     deadline = time.monotonic() + 240
     while not (log.is_file() and log.read_text().count("\n") >= lines):
@@ -69,12 +100,24 @@ def wait_for(process: subprocess.Popen, log: Path, lines: int) -> None:
         time.sleep(0.005)
 
 
+def broken_script(folder: Path, change: str) -> Path:
+    """Return a script that trains with something changed in process 1 alone."""
+    script = folder / "broken.py"
+    script.write_text(
+        "import os, sys, torch, align.training as t\n"
+        "from align.fit import main\n"
+        f"if os.environ['RANK'] == '1':\n    {change}\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    return script
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [1, 2, 3])
-def test_two_processes_train_as_one(run, argv, batch):
+@pytest.mark.parametrize(("batch", "how"), [(1, WHOLE), (2, WHOLE), (3, WHOLE), (1, SHARDED), (3, SHARDED)])
+def test_two_processes_train_as_one(run, argv, batch, how):
     setting = changes("fit.epochs=4", f"fit.batch={batch}", STOPPING)
     assert main([*argv, *setting, "--label", "one"]) == 0
-    done = launched(*argv, *setting, "--label", "two")
+    done = launched(*argv, *setting, "--label", "two", how=how)
     assert done.returncode == 0, done.stderr
     one, two = log_of(run, "one"), log_of(run, "two")
     names = ("step", "epoch", "country", "question", "weights", "best_epoch")
@@ -118,35 +161,76 @@ def test_an_error_in_several_processes_is_said_once(argv):
 
 
 @pytest.mark.slow
-def test_an_error_in_the_second_process_alone_ends_both_with_its_message(argv, tmp_path):
+@pytest.mark.parametrize("how", [WHOLE, SHARDED])
+def test_an_error_in_the_second_process_alone_ends_both_with_its_message(argv, tmp_path, how):
     """Rank 1 meets a NaN that rank 0 does not see."""
-    script = tmp_path / "broken.py"
-    script.write_text(
-        "import os, sys, torch, align.training as t\n"
-        "from align.fit import main\n"
-        "summed = t.weighted_sum\n"
-        "if os.environ['RANK'] == '1':\n"
-        "    t.weighted_sum = lambda losses, stage: summed(losses, stage) * float('nan')\n"
-        "sys.exit(main(sys.argv[1:]))\n"
+    change = "summed = t.weighted_sum; t.weighted_sum = lambda losses, stage: summed(losses, stage) * float('nan')"
+    done = finish(launch(how, *argv, *changes("fit.batch=2"), script=broken_script(tmp_path, change)))
+    assert done.returncode != 0
+    assert done.stderr.count("failed: the loss is nan at step 1") == 1
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_in_one_of_two_sharded_processes_ends_both(run, argv, tmp_path):
+    """Rank 1 fails within the second step's pass, while rank 0 waits for its weights; nothing hangs or is lost."""
+    change = (
+        "from transformers.models.llama.modeling_llama import LlamaMLP; whole = LlamaMLP.forward; seen = []\n"
+        "    def forward(self, x):\n"
+        "        seen.append(self.training)\n"
+        "        if sum(seen) == 8: raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "        return whole(self, x)\n"
+        "    LlamaMLP.forward = forward"
     )
-    command = [*LAUNCH, "--multi_gpu", "--main_process_port", "0", "--num_processes", "2", str(script)]
-    process = start([*command, *argv, *changes("fit.batch=2")])
-    _, err = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert err.count("failed: the loss is nan at step 1") == 1
+    setting = changes("fit.batch=2", "fit.epochs=4")
+    done = finish(launch(SHARDED, *argv, *setting, "--label", "cut", script=broken_script(tmp_path, change)))
+    assert done.returncode != 0
+    assert done.stderr.count("failed: out of memory on") == 1
+    assert "Traceback" not in done.stderr.partition("torch/distributed/elastic")[0]
+    assert {line["step"] for line in log_of(run, "cut")} == {1, 2}
+    assert main([*argv, *setting, "--label", "cut"]) == 0
+    assert main([*argv, *setting, "--label", "whole"]) == 0
+    assert_alike(run, "whole", "cut")
 
 
 @pytest.mark.slow
 def test_one_process_where_several_were_asked_for_is_said(run, argv):
-    done = launched(*argv, several=False)
+    done = finish(start([*LAUNCH, "--num_processes", "2", "-m", "align.fit", *argv]))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("note: accelerate started one process") == 1
 
 
-def test_sharding_is_refused(argv, monkeypatch, capsys):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+@pytest.mark.parametrize("name", ["DeepSpeed", "Megatron"])
+def test_other_ways_to_shard_are_refused(argv, monkeypatch, capsys, name):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED" if name == "DeepSpeed" else "ACCELERATE_USE_MEGATRON_LM", "true")
     assert main(argv) == 2
-    assert "told to shard the model (FSDP)" in capsys.readouterr().err
+    assert f"told to use {name}, which align.fit does not" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [WHOLE, SHARDED])
+def test_killed_sharded_and_resumed_whole_or_the_other_way_round(run, argv, first):
+    setting = changes("fit.epochs=80", "fit.batch=2")
+    assert main([*argv, *setting, "--label", "whole"]) == 0
+    process = launch(first, *argv, *setting, "--label", "cut")
+    wait_for(process, run.model("cut") / "train.jsonl", 12)
+    kill_all(process)
+    assert not adapter(run, "cut").exists()
+    done = launched(*argv, *setting, "--label", "cut", how=SHARDED if first == WHOLE else WHOLE)
+    assert done.returncode == 0, done.stderr
+    assert_alike(run, "whole", "cut")
+
+
+@pytest.mark.slow
+def test_one_of_two_sharded_processes_is_killed(run, argv):
+    """The other says so and ends instead of waiting for weights."""
+    setting = changes("fit.epochs=400", "fit.batch=2")
+    process = launch(SHARDED, *argv, *setting, "--label", "cut")
+    wait_for(process, run.model("cut") / "train.jsonl", 6)
+    trainers(process)[1].kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Connection closed" not in err
+    assert (run.model("cut") / "checkpoint" / "state.safetensors").is_file()
 
 
 @pytest.mark.slow
@@ -175,11 +259,9 @@ def test_killed_several_times_at_random_steps_ends_bitwise_equal(run, argv):
 def test_two_processes_killed_and_resumed_by_two(run, argv):
     setting = changes("fit.epochs=30", "fit.batch=2")
     assert launched(*argv, *setting, "--label", "whole").returncode == 0
-    where = ["--multi_gpu", "--main_process_port", "0", "--num_processes", "2", "-m", "align.fit"]
-    process = start([*LAUNCH, *where, *argv, *setting, "--label", "cut"], start_new_session=True)
+    process = launch(WHOLE, *argv, *setting, "--label", "cut")
     wait_for(process, run.model("cut") / "train.jsonl", 20)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_all(process)
     assert launched(*argv, *setting, "--label", "cut").returncode == 0
     assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from align.parallel import ALONE, Processes, note, run_launched
+from align.parallel import ALONE, Processes, Turn, end, note, processes, run_launched
 from causal.errors import InputError, RunError
 
 
@@ -21,14 +23,85 @@ def among(rank: int, count: int, others=lambda rank, value: None) -> Processes:
 
 
 def test_items_are_dealt_out_in_turn_and_come_back_in_order():
-    dealt = {0: ["a!", "d!"], 1: ["b!", "e!"], 2: ["c!"]}
+    dealt = {0: [0, 3], 1: [1, 4], 2: [2]}
     for rank in range(3):
-        one = among(rank, 3, lambda other, value: None if value is None else dealt[other])
-        assert one.share_out("abcde", lambda item: item + "!") == ["a!", "b!", "c!", "d!", "e!"]
-        seen: list[str] = []
-        one.share_out("abcde", seen.append)
-        assert [item + "!" for item in seen] == dealt[rank]
-    assert ALONE.share_out("ab", str.upper) == ["A", "B"]
+        one = among(rank, 3, lambda other, value: ["abcde"[item] for item in dealt[other]])
+        assert one.turns([1] * 5) == [Turn(item) for item in dealt[rank]]
+        assert one.collect(["abcde"[item] for item in dealt[rank]]) == list("abcde")
+    assert ALONE.turns([7, 2]) == [Turn(0), Turn(1)]
+    assert ALONE.collect("ab") == ["a", "b"]
+
+
+def test_sharded_processes_pass_through_the_model_equally_often():
+    passes = [1, 4, 2, 3, 3]
+    turns = [Processes(rank, 3, sharded=True).turns(passes) for rank in range(3)]
+    assert turns == [
+        [Turn(0, 3), Turn(3, 0)],
+        [Turn(1, 0), Turn(4, 0)],
+        [Turn(2, 2), Turn(None, 3)],
+    ]
+    assert [turn.item for turn in Processes(1, 3).turns(passes)] == [1, 4], "idle passes are for sharded models"
+
+
+def test_an_error_in_a_pass_through_a_sharded_model_is_not_shared():
+    """The others wait for weights, so to ask them about it would be to wait for ever."""
+
+    def fail():
+        raise RunError("out of memory")
+
+    one = type("Silent", (Processes,), {"gather": lambda self, value: pytest.fail("asked")})(1, 2, True)
+    with pytest.raises(RunError, match="out of memory"):
+        one.through_model(fail)
+
+
+def test_sharding_is_asked_for_by_the_launchers_own_word(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: SimpleNamespace(process_index=1, num_processes=2))
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
+    assert processes() == Processes(1, 2)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert processes() == Processes(1, 2, sharded=True)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert processes() == ALONE, "nothing to share weights with"
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_another_process_that_is_gone_is_one_message(monkeypatch, capsys, rank):
+    def lost():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:1] Connection closed by peer [127.0.0.1]:1")
+
+    def other():
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setenv("RANK", rank)
+    if rank == "0":
+        assert run_launched(lost) == 1
+        assert capsys.readouterr().err.startswith("failed: another process ended")
+    else:
+        with pytest.raises(SystemExit) as caught:
+            run_launched(lost)
+        assert caught.value.code == 1
+        assert capsys.readouterr().err == ""
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run_launched(other)
+
+
+def test_a_program_ends_with_its_code_and_at_once_among_several(monkeypatch, capsys):
+    def stopped():
+        raise SystemExit(130)
+
+    ended = []
+    monkeypatch.setattr("os._exit", ended.append)
+    for count, code, main in (("1", 2, lambda: 2), ("1", 130, stopped)):
+        monkeypatch.setenv("WORLD_SIZE", count)
+        with pytest.raises(SystemExit) as caught:
+            end(main)
+        assert caught.value.code == code
+    assert not ended
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    end(lambda: 0)
+    end(stopped)
+    assert ended == [0, 130]
 
 
 @pytest.mark.parametrize(("error", "code"), [(InputError("bad"), 2), (RunError("full"), 1), (OSError("disk"), 1)])

@@ -5,10 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
+from align import scoring
 from align.models import load_model
 from align.prompts import personas
 from align.questions import ask
-from align.scoring import TOLERANCE, difference, one_by_one_logprobs, option_logprobs, sequence_logprobs
+from align.scoring import (
+    ROWS,
+    TOLERANCE,
+    TREE,
+    difference,
+    one_by_one_logprobs,
+    option_logprobs,
+    sequence_logprobs,
+    training_passes,
+)
 from causal.study import Study
 
 
@@ -37,6 +47,22 @@ def test_option_probabilities_are_renormalised_over_the_options(study, tiny):
         raw = sequence_logprobs(tiny.model, asked.trie).exp().reshape(4, 4)
     assert p.shape == (4, 4)
     torch.testing.assert_close(p, raw / raw.sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("tokens", [1, 258, 400, 2048])
+def test_passes_are_counted_as_they_are_made(study, tiny, monkeypatch, tokens):
+    monkeypatch.setattr(scoring, "ROW_TOKENS", tokens)
+    trie = ask(study, tiny, "NO", "trust", personas(study, [2])).trie
+    made = []
+    hook = tiny.model.register_forward_hook(lambda *_: made.append(1))
+    try:
+        for way in (TREE, ROWS):
+            made.clear()
+            with torch.no_grad():
+                sequence_logprobs(tiny.model, trie, way)
+            assert len(made) == training_passes(trie, way)
+    finally:
+        hook.remove()
 
 
 def test_gradients_equal_one_by_one(study, folder):
