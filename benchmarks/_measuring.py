@@ -1,8 +1,9 @@
-"""What the benchmarks of the model side share: the study's items, clocks, memory."""
+"""What the benchmarks of the model side share: clocks, memory, and what lm-evaluation-harness is asked."""
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +89,23 @@ def _wait_for_device() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def requests(tokenizer: Any, encoded: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return what lm-evaluation-harness takes: one request per persona and option, as text."""
+    from lm_eval.api.instance import Instance
+
+    say = tokenizer.decode
+    flat = itertools.chain.from_iterable(encoded)
+    texts = [(say(one.ids[: one.start]), say(one.ids[one.start :])) for one in flat]
+    return [Instance("loglikelihood", {}, text, i) for i, text in enumerate(texts)]
+
+
+def probabilities(logp: np.ndarray, options: int) -> np.ndarray:
+    """Return log-probabilities of options as distributions over them, shape (personas, K)."""
+    logp = logp.reshape(-1, options).astype(float)
+    p = np.exp(logp - logp.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
 
 
 def device_name() -> str:

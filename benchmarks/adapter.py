@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
 import json
 import logging
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from _measuring import probabilities, requests
 from alignment import STUDIES, command
 from rich.console import Console
 from rich.progress import track
@@ -55,18 +55,11 @@ def recorded(run: Run, study: Study, label: str) -> pd.Series:
 
 def in_other_hands(harness: Any, study: Study, country: str, question: str, who: list[dict[str, str]]) -> np.ndarray:
     """Return lm-evaluation-harness's probabilities of a question, shape (personas, K)."""
-    from lm_eval.api.instance import Instance
-
     from align.prompts import encode, wording
 
     encoded = encode(harness.tokenizer, [wording(study, country, question, one) for one in who], question)
-    say = harness.tokenizer.decode
-    flat = list(itertools.chain.from_iterable(encoded))
-    texts = [(say(one.ids[: one.start]), say(one.ids[one.start :])) for one in flat]
-    requests = [Instance("loglikelihood", {}, text, i) for i, text in enumerate(texts)]
-    logp = np.array([score for score, _ in harness.loglikelihood(requests, disable_tqdm=True)]).reshape(len(who), -1)
-    p = np.exp(logp - logp.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
+    found = harness.loglikelihood(requests(harness.tokenizer, encoded), disable_tqdm=True)
+    return probabilities(np.array([score for score, _ in found]), len(encoded[0]))
 
 
 def apart(run: Run, label: str, questions: int | None, seed: int) -> dict[str, float]:

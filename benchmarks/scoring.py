@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measuring import Measured, device_name, measure, median, padded
+from _measuring import Measured, device_name, measure, median, padded, probabilities, requests
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -126,15 +126,6 @@ class Contestants:
         scored = self.lm_eval.loglikelihood(asked, disable_tqdm=True)
         return np.array([score for score, _ in scored])
 
-    def requests(self, encoded: Sequence[Any]) -> list[Any]:
-        """Return one request per persona and option, as text."""
-        from lm_eval.api.instance import Instance
-
-        flat = list(itertools.chain.from_iterable(encoded))
-        say = self.tokenizer.decode
-        texts = [(say(one.ids[: one.start]), say(one.ids[one.start :])) for one in flat]
-        return [Instance("loglikelihood", {}, text, i) for i, text in enumerate(texts)]
-
     def reference_style(self, encoded: Sequence[Any]) -> np.ndarray:
         """Return one row per persona, last token, logits over the whole vocabulary at every position."""
         found = []
@@ -169,13 +160,6 @@ class Contestants:
             self.model.lm_head(hidden)
 
 
-def probabilities(logp: np.ndarray, options: int) -> np.ndarray:
-    """Return log-probabilities of options as distributions over them, shape (personas, K)."""
-    logp = logp.reshape(-1, options).astype(float)
-    p = np.exp(logp - logp.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
-
-
 @dataclass(frozen=True)
 class Found:
     """What one config gave: each contestant's runs by question, and tokens."""
@@ -204,10 +188,10 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
     all_in.engine.check(max(each, key=lambda one: one.trie.depth.max()))
     runs: dict[str, dict[str, Measured]] = {}
     unique, rows = [], []
-    best = best_batch(all_in, all_in.requests(each[0].encoded))
+    best = best_batch(all_in, requests(all_in.tokenizer, each[0].encoded))
     bar = track(names, description=str(config), console=Console(stderr=True), disable=not sys.stderr.isatty())
     for i, name in enumerate(bar):
-        asked, requests = each[i], all_in.requests(each[i].encoded)
+        asked, texts = each[i], requests(all_in.tokenizer, each[i].encoded)
         unique.append(len(asked.trie.ids))
         rows.append(sum(len(one.ids) for options in asked.encoded for one in options))
         contests: dict[str, Callable[[], Any]] = {
@@ -215,7 +199,7 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
             "forward alone": lambda asked=asked: all_in.forward_alone(asked.trie),
         }
         if i < slow:
-            contests["lm-eval"] = lambda some=requests: all_in.by_lm_eval(some, best)
+            contests["lm-eval"] = lambda some=texts: all_in.by_lm_eval(some, best)
         if i < (slow + 3) // 4:
             contests["row per option"] = lambda asked=asked: all_in.row_per_option(asked.encoded)
         if all(len(one.ids) - one.start == 1 for one in asked.encoded[0]):
@@ -228,9 +212,9 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
     return Found(runs, unique, rows)
 
 
-def best_batch(all_in: Contestants, requests: list[Any]) -> int:
+def best_batch(all_in: Contestants, texts: list[Any]) -> int:
     """Return lm-eval's fastest batch size on some requests."""
-    seconds = {batch: measure(lambda batch=batch: all_in.by_lm_eval(requests, batch)).seconds for batch in BATCHES}
+    seconds = {batch: measure(lambda batch=batch: all_in.by_lm_eval(texts, batch)).seconds for batch in BATCHES}
     return min(seconds, key=lambda batch: seconds[batch])
 
 
