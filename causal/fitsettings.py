@@ -87,7 +87,7 @@ def _kind(value: Any) -> str:
 
 
 Named = Literal["paper", "best", "anchor", "effect", "level_kl"]
-BEST = {"level_kl": 1.0, "effect": 30.0}
+BEST = {"level_w1": 1.0, "effect": 10.0}
 """Weights of the schedule ``best``, chosen on validation questions alone (``benchmarks/choosing.py``)."""
 Schedule = Annotated[
     Annotated[Named, Tag("literal[name]")] | Annotated[tuple[Stage, ...], Tag("tuple[stages]")],

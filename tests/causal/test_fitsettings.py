@@ -38,7 +38,7 @@ def test_named_schedules_spelled_out() -> None:
     assert FitSettings(schedule="effect", epochs=3).stages == (Stage(epochs=3, effect=1),)
     assert FitSettings(schedule="anchor").stages == (Stage(epochs=2, anchor=1),)
     assert FitSettings(schedule="level_kl", epochs=5).stages == (Stage(epochs=5, level_kl=1),)
-    assert FitSettings(schedule="best", epochs=3).stages == (Stage(epochs=3, level_kl=1, effect=30),)
+    assert FitSettings(schedule="best", epochs=3).stages == (Stage(epochs=3, level_w1=1, effect=10),)
 
 
 def test_stages_are_taken_as_they_are() -> None:
