@@ -17,6 +17,7 @@ Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--o
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ EPOCHS = {"world": 2, "cces2016": 6, "gss2018": 4, "wvs_usa": 4}
 TOPICS, ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 4, 2, 1
 """Questions of the simulated world."""
 RATE = 3e-4
+PAPER_ORDER = ("ace", "effect", "base", "anchor")
+"""By S, best first, as the paper reports."""
 WIDTH = 180
 
 
@@ -161,6 +164,37 @@ def show(survey: str, seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
     return figures
 
 
+def say_goals(survey: str, seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Print whether the paper's order of S holds at every G, and what ``best`` gains, by part; return the gains."""
+    figures: dict[str, float] = {}
+    for part in seeds[0]:
+        rows = {name: [numbers(one[part][name]) for one in seeds] for name in ("best", *PAPER_ORDER, "level_kl")}
+        sizes = [name for name, value in rows["base"][0].items() if name.startswith("S_G") and value is not None]
+        means = {name: {size: mean_of(of, size) for size in sizes} for name, of in rows.items()}
+        held = [size for size in sizes if _falls([means[name][size] for name in PAPER_ORDER])]
+        print(f"{survey}, {part}: {' > '.join(PAPER_ORDER)} in S at {len(held)} of {len(sizes)} granularities")
+        for rival in ("ace", "level_kl", "base"):
+            gains = []
+            for name in ("S", "effect_distance", "range"):
+                pairs = [ours[name] - theirs[name] for ours, theirs in zip(rows["best"], rows[rival], strict=True)]
+                mean, half = interval(pairs)
+                figures |= {f"{survey}_{part}_best_less_{rival}_{name}": mean}
+                gains.append(
+                    f"{name.replace('_', ' ')} {mean:+.{1 if name != 'effect_distance' else 4}f} (±{half:.2g})"
+                )
+            print(f"  best less {rival}: {', '.join(gains)}")
+    return figures
+
+
+def mean_of(rows: Sequence[dict[str, Any]], name: str) -> float:
+    """Return the mean of a figure over seeds."""
+    return float(np.mean([row[name] for row in rows]))
+
+
+def _falls(values: Sequence[float]) -> bool:
+    return all(first > second for first, second in itertools.pairwise(values))
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,7 +213,8 @@ def main() -> None:
         folder = arguments.out / (f"{survey}-quick" if arguments.quick else survey)
         epochs = 2 if arguments.quick else EPOCHS[survey]
         seeds = range(arguments.seed, arguments.seed + count)
-        figures |= show(survey, [run_seed(survey, folder, seed, epochs, extra) for seed in seeds])
+        found = [run_seed(survey, folder, seed, epochs, extra) for seed in seeds]
+        figures |= show(survey, found) | say_goals(survey, found)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
