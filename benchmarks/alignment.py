@@ -102,7 +102,9 @@ def held_out_personas(study: Study) -> list[dict[str, str]]:
     return [first, {name: of[0 if place == 0 else 1] for place, (name, of) in enumerate(levels.items())}]
 
 
-def run_seed(survey: str, folder: Path, seed: int, epochs: int, extra: Sequence[str]) -> dict[str, Any]:
+def run_seed(
+    survey: str, folder: Path, seed: int, epochs: int, extra: Sequence[str] = (), model: str = "smollm2"
+) -> dict[str, Any]:
     """Run all commands of one survey and seed; return the comparison of its ``scores.json``."""
     from align.fit import main as fit
     from align.measure import main as measure
@@ -116,10 +118,10 @@ def run_seed(survey: str, folder: Path, seed: int, epochs: int, extra: Sequence[
         # what does not depend on the seed is measured once
         command(audit, [str(study), "--out", str(shared), *words])
         for style, label in (("anthropological", "anthropological"), ("plain", "base")):
-            asked = ["--label", label, "--model", "smollm2", *words, "--set", f"prompt.style={style}"]
+            asked = ["--label", label, "--model", model, *words, "--set", f"prompt.style={style}"]
             command(measure, [str(study), "--out", str(shared), *asked])
         shutil.copytree(shared, run)
-    command(fit, [str(study), "--out", str(run), "--label", "best", "--model", "smollm2", "--baselines", "all", *words])
+    command(fit, [str(study), "--out", str(run), "--label", "best", "--model", model, "--baselines", "all", *words])
     command(report, [str(run), "--quiet"])
     return json.loads((run / "scores.json").read_text(encoding="utf-8"))["comparison"]
 
