@@ -1,4 +1,4 @@
-"""Why the paper's order of methods (ACE-Align > effect-only > base > anchor-only) holds or not: it asks for a good base.
+"""Does the order of methods (ACE-Align > effect-only > base > anchor-only) depend on how good the base model is?
 
 The methods are run twice on CCES 2016: on SmolLM2 as it is, whose answers lie further from the survey's than uniform
 ones, and on SmolLM2 whose level has been repaired first (trained with level_kl on the questions that are trained on,
