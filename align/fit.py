@@ -216,7 +216,9 @@ def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list
     folder = run.model(label) / "adapter"
     beside = folder.with_name(".adapter")
     shutil.rmtree(beside, ignore_errors=True)
-    model.peft_config["default"].base_model_name_or_path = base
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = base
+    config.target_modules = sorted(config.target_modules)  # a set's order is another in every process
     model.save_pretrained(beside, save_embedding_layers=False)
     (beside / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

@@ -61,6 +61,11 @@ def plan_steps(fit: FitSettings, items: int) -> list[Step]:
     return plan
 
 
+def begins_stage(plan: Sequence[Step], step: Step) -> bool:
+    """Tell whether a step is the first that weighs other objectives than the step before it."""
+    return step.number > 1 and plan[step.number - 2].stage.weights != step.stage.weights
+
+
 def learning_rate(fit: FitSettings, step: int, steps: int) -> float:
     """Return the rate of a step (from 1): rising linearly over the share ``warmup`` of all steps, then constant."""
     return fit.learning_rate * min(1.0, step / max(1, math.ceil(fit.warmup * steps)))
@@ -123,6 +128,8 @@ def train(
     if progress.step < len(plan):
         processes.together(lambda: _set_activations(model, items, fit, processes))
     for step in plan[progress.step :]:
+        if begins_stage(plan, step):
+            optimiser.state.clear()  # what the gradients of other objectives were would set the size of its steps
         if fit.early_stopping and progress.stopping.waited >= fit.early_stopping.patience:
             break
         lines = _take_step(model, items, fit, step, len(plan), optimiser, processes, checkpoint)

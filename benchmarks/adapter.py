@@ -50,6 +50,8 @@ def recorded(run: Run, study: Study, label: str) -> pd.Series:
 
     table = read_distributions(run.model(label) / "distributions.parquet")
     full = table[table["granularity"] == len(study.attributes)]
+    if full.empty:
+        raise SystemExit(f"{label} was not measured on personas with every attribute (effects.granularity: full)")
     return full.set_index(["country", "question", *study.attributes, "option"])["p"]
 
 

@@ -2,7 +2,8 @@
 
 For each survey: audit, measure, train the schedule ``best`` and every rival of `align.fit --baselines all`, report.
 What is trained learns from one half of the respondents; every score is against the other half. Scores are means over
-seeds with 95% intervals (t), beside what a perfect model would get. The surveys are:
+seeds with 95% intervals (t), beside what a perfect model would get. A seed decides the training's order, dropout and
+initial weights; questions, people and halves are the same for all, so the intervals are of training alone. The surveys:
 
 - world: 14 countries in three tiers around the base model's own answers (`causal.world`), 1,200 respondents each.
 - cces2016: four attributes, 64,600 respondents, so hardly any noise.
@@ -42,7 +43,7 @@ TOPICS, ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 4, 2, 1
 RATE = 3e-4
 PAPER_ORDER = ("ace", "effect", "base", "anchor")
 """By S, best first, as the paper reports."""
-WIDTH = 180
+WIDTH = 210
 
 
 def settings(study: Study, seed: int, epochs: int) -> list[str]:
@@ -120,7 +121,11 @@ def run_seed(
         for style, label in (("anthropological", "anthropological"), ("plain", "base")):
             asked = ["--label", label, "--model", model, *words, "--set", f"prompt.style={style}"]
             command(measure, [str(study), "--out", str(shared), *asked])
-        shutil.copytree(shared, run)
+        beside = run.with_name(f".{run.name}")
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(shared, beside)
+        shutil.rmtree(run, ignore_errors=True)
+        beside.rename(run)
     command(fit, [str(study), "--out", str(run), "--label", "best", "--model", model, "--baselines", "all", *words])
     command(report, [str(run), "--quiet"])
     return json.loads((run / "scores.json").read_text(encoding="utf-8"))["comparison"]

@@ -46,6 +46,8 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": [], "respondents": None}
     config = json.loads((ace / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.05)
+    assert config["target_modules"] == sorted(config["target_modules"]), "the same bytes in equal runs"
+    assert "**Prompt.** Layout `question-first`, options as `letters`, style `plain`." in card
     assert not list((ace / "adapter").glob("*.bin")), "safetensors only"
     assert str(ace / "adapter") in capsys.readouterr().out
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
+from align.checkpoints import adapter_weights
 from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
@@ -70,6 +71,25 @@ def test_stages_of_unequal_length_follow_one_another(study, items, tmp_path):
     ] * 8
     for r in log:
         assert r["loss"] == pytest.approx(sum(w * r["objectives"][name] for name, w in r["weights"].items()), rel=1e-5)
+
+
+def test_a_stage_of_other_objectives_begins_with_adam_s_first_step(study, items, tmp_path):
+    """Adam's first step moves a weight by the learning rate, whatever the gradient's size: m/(sqrt(v) + eps) = g/|g|.
+
+    The anchor's gradients are a hundred times the effect's: with their moments the step would be tiny.
+    """
+    model, states = lora(study, dropout=0.0), []
+    stages = [{"epochs": 1, "anchor": 1}, {"epochs": 1, "effect": 1}, {"epochs": 1, "effect": 1}]
+    fit = settings(schedule=stages, learning_rate=1e-3)
+
+    def snapshot(*_):
+        states.append(torch.cat([p.detach().flatten().clone() for p in adapter_weights(model).values()]))
+
+    train(model, items, fit, tmp_path, "x", snapshot)
+    first, again = len(items), 2 * len(items)
+    moved = [(states[at] - states[at - 1]).abs() for at in (first, again)]
+    assert moved[0].median().item() == pytest.approx(1e-3, rel=0.02)
+    assert moved[1].median().item() < 0.9e-3, "the third stage weighs what the second does: one training"
 
 
 def test_a_joint_loss_takes_one_forward_pass(study, items, tmp_path, monkeypatch):
