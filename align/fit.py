@@ -53,7 +53,7 @@ def fit(arguments: argparse.Namespace) -> None:
     study, run, name = among.together(lambda: open_run(arguments))
     label = arguments.label
     rivals = among.together(lambda: rivals_asked(arguments.baselines, study, label))
-    todo = {label: (study, run)} | trainings(study, run, rivals)
+    todo = {label: (study, run)} | among.together(lambda: trainings(study, run, rivals))
     for own, (changed, folder) in todo.items():
         train_label(changed, folder, name, own, arguments.resume, among)
     leave()

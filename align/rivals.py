@@ -76,6 +76,11 @@ def variant(study: Study, name: str) -> Study:
 
     A schedule of one objective has as many epochs as the study's own, all stages together; the paper's has one more
     where that is odd.
+
+    Raises
+    ------
+    InputError
+        The paper's last stage would have one epoch, among which early stopping has nothing to choose.
     """
     if name == "anthropological":
         return study.model_copy(update={"prompt": study.prompt.model_copy(update={"style": "anthropological"})})
@@ -85,6 +90,12 @@ def variant(study: Study, name: str) -> Study:
     changed: dict[str, Any] = {"schedule": name, "epochs": epochs}
     if name == "ace":
         changed = {"schedule": "paper", "epochs": epochs + epochs % 2}
+        if study.fit.early_stopping and changed["epochs"] < 4:
+            raise InputError(
+                f"--baselines ace: {epochs} epochs leave the last stage of the paper's schedule one, and "
+                "fit.early_stopping chooses among the epochs of the last stage; raise fit.epochs to 4 or more (in a list of "
+                "stages: all together), or leave ace out of --baselines"
+            )
     settings = FitSettings.model_validate(study.fit.model_dump() | changed)
     return study.model_copy(update={"fit": settings})
 
