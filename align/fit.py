@@ -46,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fit(arguments: argparse.Namespace) -> None:
     """Train the model and the rivals asked for that are trained, then measure all and make the others."""
-    from align.measure import open_run, say_result
-    from align.rivals import make_rivals, rivals_asked, trainings
+    from align.measure import open_run, refuse_measured, say_result
+    from align.rivals import make_rivals, refuse_taken, rivals_asked, trainings
 
     among = processes()
     study, run, name = among.together(lambda: open_run(arguments))
     label = arguments.label
     rivals = among.together(lambda: rivals_asked(arguments.baselines, study, label))
+    among.together(lambda: (refuse_measured(run, label), refuse_taken(run, rivals)))
     todo = {label: (study, run)} | among.together(lambda: trainings(study, run, rivals))
     for own, (changed, folder) in todo.items():
         train_label(changed, folder, name, own, arguments.resume, among)

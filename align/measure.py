@@ -71,13 +71,24 @@ def open_run(arguments: argparse.Namespace) -> tuple[Study, Run, str]:
     return study, run, name
 
 
-def refuse_trained(run: Run, label: str) -> None:
+def refuse_trained(run: Run, label: str, instead: str = "choose another --label") -> None:
     """Raise `InputError` if a label is a tuned model's, whose tables belong to its adapter."""
     from causal.errors import InputError
 
     if run.inputs(f"fit/{label}"):
+        raise InputError(f"label {label} is a model that align.fit trained in {run.path}; {instead}")
+
+
+def refuse_measured(run: Run, label: str, instead: str = "choose another --label") -> None:
+    """Raise `InputError` if a label's tables were made without training, so that a training would replace them.
+
+    A training that was killed before its adapter was measured has no tables, and goes on.
+    """
+    from causal.errors import InputError
+
+    if run.inputs(f"measure/{label}") and not run.inputs(f"fit/{label}"):
         raise InputError(
-            f"--label {label} is a model that align.fit trained and measured in {run.path}; choose another"
+            f"label {label} is measured in {run.path}, not trained, and training would overwrite it; {instead}"
         )
 
 

@@ -100,6 +100,21 @@ def variant(study: Study, name: str) -> Study:
     return study.model_copy(update={"fit": settings})
 
 
+def refuse_taken(run: Run, names: Sequence[str]) -> None:
+    """Raise `InputError` if a rival's label holds something that the rival would replace.
+
+    Raises
+    ------
+    InputError
+        A label to be trained was measured, or one that is not to be trained was.
+    """
+    from align.measure import refuse_measured, refuse_trained
+
+    for name in names:
+        refuse = refuse_measured if name in TRAINED else refuse_trained
+        refuse(run, name, "leave it out of --baselines, or choose another --out")
+
+
 def trainings(study: Study, run: Run, names: Sequence[str]) -> dict[str, tuple[Study, Run]]:
     """Return, for each rival asked for that is trained, the study that makes it and the folder to record it in."""
     return {name: (variant(study, name), VariantRun(run.path, study)) for name in names if name in TRAINED}
@@ -134,10 +149,9 @@ def make_rivals(
 
 
 def _measure(study: Study, run: Run, model: str, label: str) -> None:
-    from align.measure import measure_inputs, measure_model, refuse_trained
+    from align.measure import measure_inputs, measure_model
     from align.models import load_model, model_fingerprint
 
-    refuse_trained(run, label)
     inputs = measure_inputs(study, run, model, model_fingerprint(model))
     if run.is_done(f"measure/{label}", inputs):
         print(f"{label}: kept, measured before with the same study, model and prompt")
@@ -146,9 +160,6 @@ def _measure(study: Study, run: Run, model: str, label: str) -> None:
 
 
 def _compute(study: Study, run: Run, model: str, label: str) -> None:
-    from align.measure import refuse_trained
-
-    refuse_trained(run, label)
     made = _from_base(study, run, model) if label == "temperature" else _from_survey(study, run, label)
     inputs = {
         "computed": label,

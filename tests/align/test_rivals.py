@@ -180,8 +180,12 @@ def test_the_temperature_weighs_toggles_as_training_does(run, study):
 
 def test_a_tuned_model_is_not_overwritten_by_a_rival(run, argv, capsys):
     assert main([*argv, "--label", "uniform"]) == 0
-    assert main([*argv, "--baselines", "uniform"]) == 2
-    assert "choose another" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main([*argv, "--baselines", "anchor,uniform"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "label uniform" in said
+    assert "leave it out of --baselines" in said
+    assert set(adapters(run)) == {"uniform"}, "refused before the main model and the other rivals are trained"
 
 
 def adapters(run) -> dict[str, int]:
