@@ -14,7 +14,7 @@ from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
 from align.training import learning_rate, train
-from causal.errors import RunError
+from causal.errors import InputError, RunError
 from causal.fitsettings import OBJECTIVES, FitSettings, Stage
 from causal.heldout import QUESTIONS, TRAINED
 
@@ -354,6 +354,29 @@ def test_a_lost_best_epoch_starts_anew(study, items, validation, tmp_path):
     train(again, items, fit, tmp_path, "x", lambda step, _: steps.append(step), validation)
     assert steps == list(range(1, 9))
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(whole).items())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", bytes(range(256)) * 9, "half"])
+def test_a_damaged_checkpoint_is_one_message(study, items, tmp_path, content):
+    train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
+    state = tmp_path / "checkpoint" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2] if content == "half" else content)
+    log = (tmp_path / "train.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"state\.safetensors is damaged .*--resume never"):
+        train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
+    assert (tmp_path / "train.jsonl").read_bytes() == log
+    shutil.rmtree(tmp_path / "checkpoint")  # what the message says
+    steps = []
+    train(lora(study), items, settings(), tmp_path, "x", lambda step, _: steps.append(step))
+    assert steps == list(range(1, 9))
+
+
+def test_a_damaged_best_epoch_is_one_message(study, items, validation, tmp_path):
+    fit = stopping(9, epochs=2, schedule="effect")
+    train(lora(study), items, fit, tmp_path, "x", lambda *_: None, validation)
+    next((tmp_path / "checkpoint").glob("best-*")).write_bytes(b"no tensors")
+    with pytest.raises(InputError, match=r"best-\d\.safetensors is damaged .*--resume never"):
+        train(lora(study), items, fit, tmp_path, "x", lambda *_: None, validation)
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_is_followed(study, items, tmp_path, monkeypatch):
