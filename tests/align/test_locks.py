@@ -16,7 +16,13 @@ from align.locks import at_work
 from align.measure import main as measure
 from causal.errors import InputError
 
-HOLD = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); time.sleep(300)"
+HOLD = """
+import fcntl, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+time.sleep(300)
+"""
 
 
 @pytest.fixture

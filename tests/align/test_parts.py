@@ -28,8 +28,10 @@ def test_other_inputs_begin_anew(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("begun.json", b""), ("begun.json", b'{"inputs": "4'), ("begun.json", b"\xff\xfe"), ("begun.json", b"[]")]
-    + [("0.safetensors", b""), ("0.safetensors", bytes(range(256)) * 9)],
+    [
+        *(("begun.json", content) for content in (b"", b'{"inputs": "4', b"\xff\xfe", b"[]")),
+        *(("0.safetensors", content) for content in (b"", bytes(range(256)) * 9)),
+    ],
 )
 def test_damaged_parts_begin_anew_and_it_is_said(tmp_path, capsys, name, content):
     """All of them, as the packs of a run that was not killed: the number of tokens they began with may be lost."""

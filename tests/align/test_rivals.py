@@ -87,7 +87,8 @@ def test_early_stopping_goes_with_the_paper_s_schedule_from_three_epochs_in_all(
     """Halved, four epochs leave two to choose from; an odd three are rounded up to them."""
     stopping = {"schedule": "effect", "early_stopping": {"questions": ["taxes"]}}
     for epochs in (3, 4):
-        assert [stage.epochs for stage in variant(with_fit(study, epochs=epochs, **stopping), "ace").fit.stages] == [2, 2]
+        paper = variant(with_fit(study, epochs=epochs, **stopping), "ace").fit.stages
+        assert [stage.epochs for stage in paper] == [2, 2]
     for name in ("anchor", "level_kl"):
         assert variant(with_fit(study, epochs=2, **stopping), name).fit.stages[0].epochs == 2
 

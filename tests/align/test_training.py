@@ -453,7 +453,7 @@ def test_a_validation_loss_that_is_not_finite_says_what_to_do(study, items, vali
 
     found = validate(lora(study), validation, Stage(epochs=1, effect=1))
     monkeypatch.setattr(align.training, "validate", lambda *_: replace(found, loss=float("nan")))
-    with pytest.raises(RunError, match=r"the validation loss is nan; the same .*Lower fit\.learning_rate or set fit\.clip"):
+    with pytest.raises(RunError, match=r"validation loss is nan; the same .*Lower fit\.learning_rate or set fit\.clip"):
         train(lora(study), items, stopping(9, epochs=2, schedule="effect"), tmp_path, "x", lambda *_: None, validation)
 
 
