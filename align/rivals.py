@@ -93,8 +93,8 @@ def variant(study: Study, name: str) -> Study:
         if study.fit.early_stopping and changed["epochs"] < 4:
             raise InputError(
                 f"--baselines ace: {epochs} epochs leave the last stage of the paper's schedule one, and "
-                "fit.early_stopping chooses among the epochs of the last stage; raise fit.epochs to 4 or more (in a list "
-                "of stages: all together), or leave ace out of --baselines"
+                "fit.early_stopping chooses among the epochs of the last stage; raise fit.epochs to 4 or more (in a "
+                "list of stages: all together), or leave ace out of --baselines"
             )
     settings = FitSettings.model_validate(study.fit.model_dump() | changed)
     return study.model_copy(update={"fit": settings})
