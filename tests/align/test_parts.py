@@ -30,7 +30,8 @@ def test_other_inputs_begin_anew(tmp_path):
     ("name", "content"),
     [
         *(("begun.json", content) for content in (b"", b'{"inputs": "4', b"\xff\xfe", b"[]")),
-        *(("0.safetensors", content) for content in (b"", bytes(range(256)) * 9)),
+        *((name, bytes(range(256)) * 9) for name in ("0.safetensors", "1.safetensors")),
+        ("1.safetensors", b""),
     ],
 )
 def test_damaged_parts_begin_anew_and_it_is_said(tmp_path, capsys, name, content):
