@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align.stopping import Stopping
-from causal.errors import RunError
+from causal.errors import InputError, RunError
 from causal.files import replace_file, write_text
 
 if TYPE_CHECKING:
@@ -73,13 +73,19 @@ class Checkpoint:
                 other.unlink()
 
     def load(self, model: Any, optimiser: torch.optim.Optimizer) -> Progress:
-        """Restore the state if one with the same inputs is there; return how far it is."""
+        """Restore the state if one with the same inputs is there; return how far it is.
+
+        Raises
+        ------
+        InputError
+            The file is damaged.
+        """
         import torch
         from safetensors import safe_open
 
         if not self.path.is_file():
             return Progress()
-        with safe_open(self.path, framework="pt") as stored:
+        with _reading(self.path), safe_open(self.path, framework="pt") as stored:
             told = stored.metadata() or {}
             if told.get("inputs") != self.inputs:
                 return Progress()
@@ -101,7 +107,8 @@ class Checkpoint:
         import torch
         from safetensors.torch import load_file
 
-        stored = load_file(self._best(epoch))
+        with _reading(self._best(epoch)):
+            stored = load_file(self._best(epoch))
         with torch.no_grad():
             for name, parameter in adapter_weights(model).items():
                 parameter.copy_(stored[name])
@@ -142,6 +149,19 @@ def writing(path: Path, checkpoint: Path) -> Iterator[None]:
         )
         raise RunError(
             f"cannot write {path}: {reason}; {state}. Make room and run the same command to go on"
+        ) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged file of the checkpoint raises into one message."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is damaged ({error}); run again with --resume never, or remove {path.parent}, to train anew"
         ) from error
 
 

@@ -46,23 +46,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fit(arguments: argparse.Namespace) -> None:
     """Train the model and the rivals asked for that are trained, then measure all and make the others."""
+    from align.locks import at_work
     from align.measure import open_run, say_result
-    from align.rivals import make_rivals, rivals_asked, trainings
+    from align.rivals import make_rivals, rivals_asked
 
     among = processes()
     study, run, name = among.together(lambda: open_run(arguments))
     label = arguments.label
     rivals = among.together(lambda: rivals_asked(arguments.baselines, study, label))
-    todo = {label: (study, run)} | trainings(study, run, rivals)
-    for own, (changed, folder) in todo.items():
-        train_label(changed, folder, name, own, arguments.resume, among)
-    leave()
-    if not among.main:
-        return
-    measure_tuned(study, run, name, label)
-    make_rivals(study, run, name, label, rivals, lambda own: measure_tuned(*todo[own], name, own))
+    with at_work(run, (label, *rivals), among):
+        todo = among.together(lambda: _to_train(study, run, label, rivals))
+        for own, (changed, folder) in todo.items():
+            train_label(changed, folder, name, own, arguments.resume, among)
+        leave()
+        if not among.main:
+            return
+        measure_tuned(study, run, name, label)
+        make_rivals(study, run, name, label, rivals, lambda own: measure_tuned(*todo[own], name, own))
     say_result(run, label)
     print(run.model(label) / "adapter")
+
+
+def _to_train(study: Study, run: Run, label: str, rivals: Sequence[str]) -> dict[str, tuple[Study, Run]]:
+    """Return, by label, the study of each training and the folder to record it in, if no label holds another model."""
+    from align.measure import refuse_measured
+    from align.rivals import refuse_taken, trainings
+
+    refuse_measured(run, label)
+    refuse_taken(run, rivals)
+    return {label: (study, run)} | trainings(study, run, rivals)
 
 
 def train_label(study: Study, run: Run, name: str, label: str, resume: str, among: Processes) -> None:

@@ -35,18 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Check, load, measure, write, unless the same inputs were measured under this label before."""
-    from align.models import folder_fingerprint, load_model, model_fingerprint
+    from align.locks import at_work
 
     study, run, name = open_run(arguments)
-    refuse_trained(run, arguments.label)
     adapter = Path(arguments.adapter) if arguments.adapter else None
+    with at_work(run, [arguments.label]):
+        refuse_trained(run, arguments.label)
+        _measure(study, run, name, arguments.label, adapter)
+    say_result(run, arguments.label)
+
+
+def _measure(study: Study, run: Run, name: str, label: str, adapter: Path | None) -> None:
+    from align.models import folder_fingerprint, load_model, model_fingerprint
+
     fingerprint = model_fingerprint(name) + (folder_fingerprint(adapter) if adapter and adapter.is_dir() else "")
     inputs = measure_inputs(study, run, name, fingerprint)
-    if run.is_done(f"measure/{arguments.label}", inputs):
-        print(f"{arguments.label}: kept, measured before with the same study, model and prompt")
+    if run.is_done(f"measure/{label}", inputs):
+        print(f"{label}: kept, measured before with the same study, model and prompt")
     else:
-        measure_model(study, run, arguments.label, load_model(name, adapter), inputs)
-    say_result(run, arguments.label)
+        measure_model(study, run, label, load_model(name, adapter), inputs)
 
 
 def open_run(arguments: argparse.Namespace) -> tuple[Study, Run, str]:
@@ -71,13 +78,24 @@ def open_run(arguments: argparse.Namespace) -> tuple[Study, Run, str]:
     return study, run, name
 
 
-def refuse_trained(run: Run, label: str) -> None:
+def refuse_trained(run: Run, label: str, instead: str = "choose another --label") -> None:
     """Raise `InputError` if a label is a tuned model's, whose tables belong to its adapter."""
     from causal.errors import InputError
 
     if run.inputs(f"fit/{label}"):
+        raise InputError(f"label {label} is a model that align.fit trained in {run.path}; {instead}")
+
+
+def refuse_measured(run: Run, label: str, instead: str = "choose another --label") -> None:
+    """Raise `InputError` if a label's tables were made without training, so that a training would replace them.
+
+    A training that was killed before its adapter was measured has no tables, and goes on.
+    """
+    from causal.errors import InputError
+
+    if run.inputs(f"measure/{label}") and not run.inputs(f"fit/{label}"):
         raise InputError(
-            f"--label {label} is a model that align.fit trained and measured in {run.path}; choose another"
+            f"label {label} is measured in {run.path}, not trained, and training would overwrite it; {instead}"
         )
 
 

@@ -25,7 +25,7 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "psutil", "safetensors", "platformdirs")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "psutil", "safetensors", "platformdirs", "filelock")
 """What the model side needs beyond the base installation."""
 
 

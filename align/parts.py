@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from align.parallel import note
 from causal.files import replace_file, write_json
 
 Key = tuple[str, str]  # country and question
@@ -22,7 +23,7 @@ class Parts:
     Parameters
     ----------
     folder : Path
-        Where the files are. Those of other inputs are removed.
+        Where the files are. Those of other inputs are removed, and all of them if one is damaged, which is said.
     inputs : mapping
         Everything the scores depend on.
     budget : int
@@ -41,14 +42,19 @@ class Parts:
         self.folder = folder
         self.scores: dict[Key, np.ndarray] = {}
         digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-        begun = _begun(folder / "begun.json")
+        try:
+            begun = _begun(folder / "begun.json")
+            if begun.get("inputs") == digest:
+                for path in sorted(folder.glob("[0-9]*.safetensors")):
+                    self.scores |= _read(path)
+        except _Damaged as damaged:
+            note(f"{damaged} is damaged, so the measurement begins anew")
+            begun, self.scores = {}, {}
         if begun.get("inputs") != digest:
             shutil.rmtree(folder, ignore_errors=True)
             begun = {"inputs": digest, "budget": budget}
             write_json(folder / "begun.json", begun)
         self.budget = int(begun["budget"])
-        for path in sorted(folder.glob("[0-9]*.safetensors")):
-            self.scores |= _read(path)
 
     def add(self, keys: Sequence[Key], scores: Sequence[np.ndarray]) -> None:
         """Keep a pack's scores."""
@@ -64,13 +70,28 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _read(path: Path) -> dict[Key, np.ndarray]:
-    from safetensors import safe_open
+class _Damaged(Exception):
+    """A file that cannot be read as what it is."""
 
-    with safe_open(path, framework="np") as held:
-        keys = json.loads(held.metadata()["keys"])
-        return {(country, question): held.get_tensor(str(i)) for i, (country, question) in enumerate(keys)}
+
+def _read(path: Path) -> dict[Key, np.ndarray]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as held:
+            keys = json.loads(held.metadata()["keys"])
+            return {(country, question): held.get_tensor(str(i)) for i, (country, question) in enumerate(keys)}
+    except SafetensorError as error:
+        raise _Damaged(path) from error
 
 
 def _begun(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _Damaged(path) from error
+    if not isinstance(held, dict):
+        raise _Damaged(path)
+    return held

@@ -76,6 +76,11 @@ def variant(study: Study, name: str) -> Study:
 
     A schedule of one objective has as many epochs as the study's own, all stages together; the paper's has one more
     where that is odd.
+
+    Raises
+    ------
+    InputError
+        The paper's last stage would have one epoch, among which early stopping has nothing to choose.
     """
     if name == "anthropological":
         return study.model_copy(update={"prompt": study.prompt.model_copy(update={"style": "anthropological"})})
@@ -85,8 +90,29 @@ def variant(study: Study, name: str) -> Study:
     changed: dict[str, Any] = {"schedule": name, "epochs": epochs}
     if name == "ace":
         changed = {"schedule": "paper", "epochs": epochs + epochs % 2}
+        if study.fit.early_stopping and changed["epochs"] < 4:
+            raise InputError(
+                f"--baselines ace: {epochs} epochs leave the last stage of the paper's schedule one, and "
+                "fit.early_stopping chooses among the epochs of the last stage; raise fit.epochs to 4 or more (in a "
+                "list of stages: all together), or leave ace out of --baselines"
+            )
     settings = FitSettings.model_validate(study.fit.model_dump() | changed)
     return study.model_copy(update={"fit": settings})
+
+
+def refuse_taken(run: Run, names: Sequence[str]) -> None:
+    """Raise `InputError` if a rival's label holds something that the rival would replace.
+
+    Raises
+    ------
+    InputError
+        A label to be trained was measured, or one that is not to be trained was.
+    """
+    from align.measure import refuse_measured, refuse_trained
+
+    for name in names:
+        refuse = refuse_measured if name in TRAINED else refuse_trained
+        refuse(run, name, "leave it out of --baselines, or choose another --out")
 
 
 def trainings(study: Study, run: Run, names: Sequence[str]) -> dict[str, tuple[Study, Run]]:
@@ -123,10 +149,9 @@ def make_rivals(
 
 
 def _measure(study: Study, run: Run, model: str, label: str) -> None:
-    from align.measure import measure_inputs, measure_model, refuse_trained
+    from align.measure import measure_inputs, measure_model
     from align.models import load_model, model_fingerprint
 
-    refuse_trained(run, label)
     inputs = measure_inputs(study, run, model, model_fingerprint(model))
     if run.is_done(f"measure/{label}", inputs):
         print(f"{label}: kept, measured before with the same study, model and prompt")
@@ -135,9 +160,6 @@ def _measure(study: Study, run: Run, model: str, label: str) -> None:
 
 
 def _compute(study: Study, run: Run, model: str, label: str) -> None:
-    from align.measure import refuse_trained
-
-    refuse_trained(run, label)
     made = _from_base(study, run, model) if label == "temperature" else _from_survey(study, run, label)
     inputs = {
         "computed": label,

@@ -214,6 +214,9 @@ def _item_seed(seed: int, step: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0])
 
 
+_OTHERWISE = "Lower fit.learning_rate or set fit.clip, and run again: a changed setting trains anew"
+
+
 def _require_finite(
     lines: Sequence[dict[str, Any]], norm: float, step: Step, names: str, checkpoint: Checkpoint
 ) -> None:
@@ -223,8 +226,8 @@ def _require_finite(
     ):
         if not math.isfinite(value):
             raise RunError(
-                f"the {what} is {value} at step {step.number} ({where}); lower fit.learning_rate. "
-                f"The last good state is in {checkpoint.path}"
+                f"the {what} is {value} at step {step.number} ({where}); the same command would end here again, from "
+                f"{checkpoint.path} too. {_OTHERWISE}"
             )
 
 
@@ -233,7 +236,7 @@ def _validate(model: Any, items: Sequence[Item], fit: FitSettings, processes: Pr
     found = validate(model, items, fit.stages[-1], processes)
     model.train()
     if not math.isfinite(found.loss):
-        raise RunError(f"the validation loss is {found.loss}; lower fit.learning_rate")
+        raise RunError(f"the validation loss is {found.loss}; the same command would end here again. {_OTHERWISE}")
     return found
 
 

@@ -164,6 +164,25 @@ def test_a_trained_label_is_not_measured_over(run, argv, capsys):
     assert "choose another" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rivals", [[], ["--label", "mine", "--baselines", "anchor,uniform"]])
+def test_a_measured_label_is_not_trained_over(run, argv, capsys, rivals):
+    """Neither as the main model nor as a rival; and a label that is being trained is not yet a measured one."""
+    from align.measure import main as measure
+
+    label = "anchor" if rivals else "base"
+    assert measure([*argv, "--label", label]) == 0
+    before, path = run.manifest(), run.model(label) / "distributions.parquet"
+    written = path.read_bytes()
+    capsys.readouterr()
+    assert main([*argv, *(rivals or ["--label", label])]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"label {label}" in said
+    assert ("leave it out of --baselines" if rivals else "choose another --label") in said
+    assert path.read_bytes() == written
+    assert run.manifest() == before
+    assert not list(run.path.glob("models/*/train.jsonl")), "refused before anything is trained"
+
+
 HELD = "fit.held_out={questions: [work], countries: [SE], personas: [{gender: woman, place: city}]}"
 
 

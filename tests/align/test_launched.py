@@ -256,6 +256,25 @@ def test_killed_several_times_at_random_steps_ends_bitwise_equal(run, argv):
 
 
 @pytest.mark.slow
+def test_workers_that_outlive_a_killed_launcher_keep_their_label(run, argv, capsys):
+    setting = [*argv, *changes("fit.epochs=40"), "--label", "cut"]
+    first = launch(WHOLE, *setting)
+    wait_for(first, run.model("cut") / "train.jsonl", 2)
+    workers = trainers(first)
+    first.kill()
+    first.wait()
+    assert main(setting) == 2
+    assert "another process is at work on label cut" in capsys.readouterr().err
+    for worker in workers:
+        assert worker.is_running(), "they train on without their launcher"
+        worker.kill()
+    psutil.wait_procs(workers, timeout=60)
+    first.communicate(timeout=60)
+    assert main(setting) == 0
+    assert [line["step"] for line in log_of(run, "cut")] == list(range(1, 161))
+
+
+@pytest.mark.slow
 def test_two_processes_killed_and_resumed_by_two(run, argv):
     setting = changes("fit.epochs=30", "fit.batch=2")
     assert launched(*argv, *setting, "--label", "whole").returncode == 0

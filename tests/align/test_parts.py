@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from align.parts import Parts
 
@@ -23,6 +24,31 @@ def test_other_inputs_begin_anew(tmp_path):
     other = Parts(tmp_path / "parts", {"model": "b"}, 800)
     assert (other.scores, other.budget) == ({}, 800)
     assert Parts(tmp_path / "parts", {"model": "a"}, 900).scores == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("begun.json", content) for content in (b"", b'{"inputs": "4', b"\xff\xfe", b"[]")),
+        *((name, bytes(range(256)) * 9) for name in ("0.safetensors", "1.safetensors")),
+        ("1.safetensors", b""),
+    ],
+)
+def test_damaged_parts_begin_anew_and_it_is_said(tmp_path, capsys, name, content):
+    """All of them, as the packs of a run that was not killed: the number of tokens they began with may be lost."""
+    parts = Parts(tmp_path / "parts", {"model": "a"}, 700)
+    parts.add([("NO", "trust")], [SCORES])
+    parts.add([("NO", "work")], [SCORES])
+    assert capsys.readouterr().err == ""
+    (tmp_path / "parts" / name).write_bytes(content)
+    again = Parts(tmp_path / "parts", {"model": "a"}, 800)
+    assert (again.scores, again.budget) == ({}, 800)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{name} is damaged" in said
+    assert "begins anew" in said
+    again.add([("SE", "trust")], [SCORES])
+    kept = Parts(tmp_path / "parts", {"model": "a"}, 900)
+    assert (list(kept.scores), kept.budget) == ([("SE", "trust")], 800)
 
 
 def test_removed_when_done(tmp_path):

@@ -70,6 +70,29 @@ def test_trained_rivals_differ_by_their_schedule_alone(study, schedule, epochs, 
     assert (reflecting.prompt.style, reflecting.fit) == ("anthropological", own.fit)
 
 
+STOPPED = ["--set", "fit.schedule=effect", "--set", "fit.early_stopping={questions: [taxes]}"]
+
+
+@pytest.mark.parametrize("asked", ["all", "ace,uniform"])
+def test_the_paper_s_schedule_with_one_last_epoch_to_choose_from_is_refused_before_training(run, argv, capsys, asked):
+    assert main([*argv, "--label", "mine", "--baselines", asked, *STOPPED, "--set", "fit.epochs=2"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "--baselines ace" in said
+    assert "raise fit.epochs to 4 or more" in said
+    assert "leave ace out" in said
+    assert not run.model("mine").exists(), "refused before anything is trained"
+
+
+def test_early_stopping_goes_with_the_paper_s_schedule_from_three_epochs_in_all(study):
+    """Halved, four epochs leave two to choose from; an odd three are rounded up to them."""
+    stopping = {"schedule": "effect", "early_stopping": {"questions": ["taxes"]}}
+    for epochs in (3, 4):
+        paper = variant(with_fit(study, epochs=epochs, **stopping), "ace").fit.stages
+        assert [stage.epochs for stage in paper] == [2, 2]
+    for name in ("anchor", "level_kl"):
+        assert variant(with_fit(study, epochs=2, **stopping), name).fit.stages[0].epochs == 2
+
+
 def tables(run, label: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     folder = run.model(label)
     return read_distributions(folder / "distributions.parquet"), read_effects(folder / "effects.parquet")
@@ -158,8 +181,12 @@ def test_the_temperature_weighs_toggles_as_training_does(run, study):
 
 def test_a_tuned_model_is_not_overwritten_by_a_rival(run, argv, capsys):
     assert main([*argv, "--label", "uniform"]) == 0
-    assert main([*argv, "--baselines", "uniform"]) == 2
-    assert "choose another" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main([*argv, "--baselines", "anchor,uniform"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "label uniform" in said
+    assert "leave it out of --baselines" in said
+    assert set(adapters(run)) == {"uniform"}, "refused before the main model and the other rivals are trained"
 
 
 def adapters(run) -> dict[str, int]:

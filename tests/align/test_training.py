@@ -15,7 +15,7 @@ from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
 from align.training import learning_rate, train
-from causal.errors import RunError
+from causal.errors import InputError, RunError
 from causal.fitsettings import OBJECTIVES, FitSettings, Stage
 from causal.heldout import QUESTIONS, TRAINED
 
@@ -376,6 +376,29 @@ def test_a_lost_best_epoch_starts_anew(study, items, validation, tmp_path):
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(whole).items())
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", bytes(range(256)) * 9, "half"])
+def test_a_damaged_checkpoint_is_one_message(study, items, tmp_path, content):
+    train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
+    state = tmp_path / "checkpoint" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2] if content == "half" else content)
+    log = (tmp_path / "train.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"state\.safetensors is damaged .*--resume never"):
+        train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
+    assert (tmp_path / "train.jsonl").read_bytes() == log
+    shutil.rmtree(tmp_path / "checkpoint")  # what the message says
+    steps = []
+    train(lora(study), items, settings(), tmp_path, "x", lambda step, _: steps.append(step))
+    assert steps == list(range(1, 9))
+
+
+def test_a_damaged_best_epoch_is_one_message(study, items, validation, tmp_path):
+    fit = stopping(9, epochs=2, schedule="effect")
+    train(lora(study), items, fit, tmp_path, "x", lambda *_: None, validation)
+    next((tmp_path / "checkpoint").glob("best-*")).write_bytes(b"no tensors")
+    with pytest.raises(InputError, match=r"best-\d\.safetensors is damaged .*--resume never"):
+        train(lora(study), items, fit, tmp_path, "x", lambda *_: None, validation)
+
+
 def test_a_gradient_that_is_not_finite_stops_before_it_is_followed(study, items, tmp_path, monkeypatch):
     import align.training
 
@@ -383,7 +406,8 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_followed(study, items,
     summed = align.training.weighted_sum
     monkeypatch.setattr(align.training, "weighted_sum", lambda losses, stage: Exploding.apply(summed(losses, stage)))
     first = weights(model)
-    with pytest.raises(RunError, match="the gradient is nan at step 1"):
+    advice = r"the same command would end here again.* Lower fit\.learning_rate or set fit\.clip, .*trains anew"
+    with pytest.raises(RunError, match=f"the gradient is nan at step 1 .*{advice}"):
         train(model, items, fit, tmp_path, "x", lambda *_: None)
     assert all(torch.equal(value, weights(model)[name]) for name, value in first.items())
 
@@ -438,9 +462,19 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_intact(study, 
     shutil.copy(tmp_path / "checkpoint" / "state.safetensors", kept)
     broken = lora(study)
     next(p for p in broken.parameters() if p.requires_grad).data.fill_(float("nan"))
-    with pytest.raises(RunError, match="loss is nan at step 1"):
+    with pytest.raises(RunError, match=r"loss is nan at step 1 .*Lower fit\.learning_rate or set fit\.clip") as error:
         train(broken, items, settings(), tmp_path, "z", lambda *_: None)
+    assert "good state" not in str(error.value), "it was reached with the same settings"
     assert (tmp_path / "checkpoint" / "state.safetensors").read_bytes() == kept.read_bytes()
+
+
+def test_a_validation_loss_that_is_not_finite_says_what_to_do(study, items, validation, tmp_path, monkeypatch):
+    import align.training
+
+    found = validate(lora(study), validation, Stage(epochs=1, effect=1))
+    monkeypatch.setattr(align.training, "validate", lambda *_: replace(found, loss=float("nan")))
+    with pytest.raises(RunError, match=r"validation loss is nan; the same .*Lower fit\.learning_rate or set fit\.clip"):
+        train(lora(study), items, stopping(9, epochs=2, schedule="effect"), tmp_path, "x", lambda *_: None, validation)
 
 
 def test_inputs_of_a_fit_change_with_what_it_depends_on(study, run):

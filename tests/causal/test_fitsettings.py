@@ -139,3 +139,9 @@ def test_set_reads_a_schedule_and_names_the_line(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "fit:\n  schedule:\n    - epochs: 1\n      efect: 1\n")
     with pytest.raises(InputError, match=rf"line {line}: fit\.schedule\.0\.efect"):
         Study.load(path)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "clip"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 0, -1e-3])
+def test_a_rate_or_a_bound_that_no_step_can_take_is_refused(key, value):
+    assert f"fit.{key}" in complaint({key: value})
