@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED
+from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED, VALIDATION
 from diagnostics.alignment import change
 from diagnostics.classify import UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
@@ -26,6 +26,7 @@ _WHERE = {
     "held_out": "On the {n} it never saw in training",
     "held_out_countries": "On the {n} in countries it never saw in training",
     "held_out_personas": "On the {n} with personas it never saw in training",
+    "validation": "On the {n} that chose its epoch",
     "trained": "On the {n} it was trained on",
 }
 
@@ -183,7 +184,7 @@ def _compare(value: float, rival: float, digits: int) -> str:
 
 
 def _compared(before: Measured, after: Measured, numbers: dict[str, Any]) -> Paragraph:
-    splits = [split for split in (*HELD_OUT, TRAINED) if split in numbers["changes"][after.label]]
+    splits = [split for split in (*HELD_OUT, VALIDATION, TRAINED) if split in numbers["changes"][after.label]]
     sentences = [
         sentence
         for split in splits or ["all"]
@@ -221,6 +222,7 @@ _PLAIN = {
     "held_out": "held out from training",
     "held_out_countries": "in countries held out from training",
     "held_out_personas": "with personas held out from training",
+    "validation": "that chose the epoch of others",
     "trained": "that others are trained on",
 }
 
