@@ -14,6 +14,7 @@ from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
 from diagnostics.estimators import adjusted_only, adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
 from diagnostics.marks import failed_sentence, identified_of, standing_out
+from diagnostics.origins import not_of_training, unlike
 
 FAULTS = {
     "erased": "moving too little, or not at all (erased)",
@@ -53,11 +54,18 @@ def verdict(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any]) -> Verdic
     if not inputs.models or found.models.empty:
         return Verdict(_survey_headline(inputs), (survey,))
     before, *others = inputs.models
-    paragraphs = [_single(before, found, numbers, any(model.trained for model in others))]
+    follows = any(model.trained and not unlike(before, model) for model in others)
+    paragraphs = [_single(before, found, numbers, follows)]
     paragraphs += [_compared(before, model, numbers) for model in others]
     paragraphs.append(_noise(numbers, before.label))
-    headline = _after_headline(others, numbers) or _before_headline(before, found, numbers)
+    apart = [f"{clause}: what training did cannot be read from the two." for clause in _clauses(before, others)]
+    judged = _after_headline([model for model in others if not unlike(before, model)], numbers)
+    headline = " ".join([judged, *apart] if judged else [*apart, _before_headline(before, found, numbers)])
     return Verdict(headline, (*paragraphs, survey))
+
+
+def _clauses(before: Measured, others: list[Measured]) -> list[str]:
+    return [clause for model in others if (clause := unlike(before, model))]
 
 
 def percent(share: float | None) -> str:
@@ -190,10 +198,10 @@ def _compared(before: Measured, after: Measured, numbers: dict[str, Any]) -> Par
         for split in splits or ["all"]
         for sentence in _change_sentences(before.label, after.label, split, numbers)
     ]
-    lead = (
-        f"After training: {after.label}" if after.trained else f"Against {before.label}: {after.label} ({after.model})"
-    )
-    return Paragraph(lead, tuple(sentences))
+    warning = not_of_training(before, after)
+    trained = after.trained and not warning
+    lead = f"After training: {after.label}" if trained else f"Against {before.label}: {after.label} ({after.model})"
+    return Paragraph(lead, tuple([warning, *sentences] if warning else sentences))
 
 
 def _change_sentences(before: str, after: str, split: str, numbers: dict[str, Any]) -> list[str]:
