@@ -139,3 +139,10 @@ def test_rivals_of_another_model_are_named_under_the_table(
     (note,) = origin_notes(load_inputs(str(alike.path)))
     assert "base, ace from m_gpt2; anchor from m_qwen; temperature from m_gpt2 at temperature 2." in note
     assert "uniform" not in note
+
+
+def test_a_record_older_than_styles_is_of_the_plain_one(alike: Run, study: Study) -> None:
+    record(alike, study, "measure/base", prompt={"layout": "question-first", "options": "letters"})
+    record(alike, study, "measure/ace", prompt=PLAIN | {"style": "anthropological"})
+    (note,) = origin_notes(load_inputs(str(alike.path)))
+    assert note == "Not all were asked alike: base with style plain; ace with style anthropological."
