@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from causal.heldout import HELD_OUT, TRAINED
+from causal.heldout import TRAINED, VALIDATION
 from diagnostics.alignment import shift_correlation
 from diagnostics.ceiling import MEASURES, perfect_correlation
 from diagnostics.classify import CLASSES, UNDETERMINED
-from diagnostics.diagnosis import MARGINAL, NO_EFFECT, PERFECT, UNIFORM, Diagnosis, cell_groups, in_split, splits_shown
+from diagnostics.diagnosis import (
+    BEST_FIRST,
+    MARGINAL,
+    NO_EFFECT,
+    PERFECT,
+    UNIFORM,
+    Diagnosis,
+    cell_groups,
+    in_split,
+    splits_shown,
+)
 from diagnostics.equity import PERSONAS, TIERS, group_range
 from diagnostics.inputs import Inputs
 from diagnostics.page import SPLIT_NAMES, Table
@@ -29,17 +39,16 @@ def compare(inputs: Inputs, found: Diagnosis) -> Numbers:
     Returns
     -------
     dict
-        Part (held out first, ``all`` last) to method to measures. Methods are all labels, the trivial rules that are
+        Part (in the order of `BEST_FIRST`) to method to measures. Methods are all labels, the trivial rules that are
         no labels, and `PERFECT`, the ceiling. A measure that is not defined is None.
     """
     if not inputs.everyone:
         return {}
     keys = found.cells[found.cells["label"] == PERFECT]
     groups = cell_groups(inputs, keys)
-    shown = splits_shown(inputs)
-    order = [part for part in (*HELD_OUT, TRAINED, "all") if part in shown]
     return {
-        part: {name: _measures(found, part, groups, *rows) for name, rows in methods(inputs).items()} for part in order
+        part: {name: _measures(found, part, groups, *rows) for name, rows in methods(inputs).items()}
+        for part in sorted(splits_shown(inputs), key=BEST_FIRST.index)
     }
 
 
@@ -141,8 +150,20 @@ def _two(value: float | None) -> str:
 def _caption(inputs: Inputs, part: str, perfect: dict[str, Any]) -> str:
     where = SPLIT_NAMES[part][0].upper() + SPLIT_NAMES[part][1:] if part != "held_out" else "Held-out questions"
     size = f"{where}: {perfect['cells']} cells, {perfect['toggles']} toggles."
-    if part == TRAINED:
-        return f"{size} Trained methods have seen these answers, so this is no fair comparison with the others."
+    return " ".join(sentence for sentence in (size, _fairness(inputs, part)) if sentence)
+
+
+def _fairness(inputs: Inputs, part: str) -> str:
+    """Say what trained methods have seen of a part, nothing where that is nothing."""
+    halves = bool(inputs.study.fit.held_out.respondents)
+    others = ", as the other half of the respondents answered them" if halves else ""
+    if part == VALIDATION:
+        return f"These questions chose the epoch{others}: not trained on, but not as clean as held out."
     if part == "all" and inputs.splits:
-        return f"{size} Partly what the trained methods have seen; compare them where they have not."
-    return size
+        seen = f"questions that trained methods have seen{others}" if halves else "what the trained methods have seen"
+        return f"Partly {seen}; compare them where they have not."
+    if part != TRAINED and not (part == "all" and any(model.trained for model in inputs.everyone)):
+        return ""
+    if halves:
+        return f"Trained methods have seen these questions{others}; the others have not, so they are at a disadvantage."
+    return "Trained methods have seen these answers, so this is no fair comparison with the others."

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.closeness import alignment_score, effect_distance
+from causal.heldout import HELD_OUT, TRAINED, VALIDATION
 from causal.tables import read_distributions
 from causal.trivial import country_shares
 from diagnostics.alignment import Cells, cells, matching_rows, mean_error, modal_accuracy, padded
@@ -21,6 +22,8 @@ PERFECT = "perfect model"
 UNIFORM = "uniform answers"
 MARGINAL = "country marginal"
 NO_EFFECT = "no effect at all"
+BEST_FIRST = (*HELD_OUT, VALIDATION, TRAINED, "all")
+"""Parts of the survey, those first on which trained labels are compared most cleanly."""
 Q = 0.05
 """q-value below which an effect stands out from sampling noise."""
 

@@ -18,6 +18,8 @@ LABEL_MARKERS = ("s", "^", "D", "v", "P", "X")
 SPLIT_STYLES = {
     "all": ("#0072B2", "o", "all questions"),
     "trained": ("#0072B2", "o", "trained on"),
+    "some": ("#56B4E9", "P", "trained on by some labels only"),
+    "validation": ("#E69F00", "v", "chose the epoch"),
     "held_out": ("#D55E00", "^", "questions held out"),
     "held_out_countries": ("#009E73", "D", "countries held out"),
     "held_out_personas": ("#CC79A7", "s", "personas held out"),
@@ -41,17 +43,20 @@ def shift_scatter(ax: Axes, rows: pd.DataFrame, tau: float, limit: float, title:
         Both axes run from -limit to limit.
     title : str
         The label.
+
+    Raises
+    ------
+    ValueError
+        A part of the survey that has no style: no toggle is left out unseen.
     """
     ends = np.array([-limit, limit])
     ax.fill_between(ends, ends - tau, ends + tau, color="#e9f3ee", linewidth=0, zorder=0)
     ax.plot(ends, ends, color="#222222", linewidth=1, zorder=1)
     ax.axhline(0, color=_GRAY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     ax.axvline(0, color="#d0d0d0", linewidth=0.8, zorder=1)
-    split = rows["split"].where(rows["split"].notna(), "all")
-    for name, (color, marker, text) in SPLIT_STYLES.items():
-        part = rows[split == name]
-        if part.empty:
-            continue
+    split = rows["split"].fillna("all" if rows["split"].isna().all() else "some")
+    for name in sorted(split.unique(), key=list(SPLIT_STYLES).index):
+        part, (color, marker, text) = rows[split == name], SPLIT_STYLES[name]
         x, y = part["delta_d"].to_numpy(), part["delta_m"].to_numpy()
         image = len(rows) > _MANY
         ax.hlines(

@@ -42,6 +42,9 @@ class Measured:
         The questions that chose its epoch.
     off_options : Series or None
         Probability off the options, one value per cell; None for a label without a record of it.
+    made_from, weights : str
+        Name of the base model, before any training or rescaling, and the hash of its files; empty for a rule without
+        a model, and where they are not recorded.
     """
 
     label: str
@@ -53,6 +56,8 @@ class Measured:
     computed: str | None = None
     validation: tuple[str, ...] = ()
     off_options: pd.Series | None = None
+    made_from: str = ""
+    weights: str = ""
 
     @property
     def trained(self) -> bool:
@@ -212,9 +217,23 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         record.get("computed"),
         tuple(((fit["fit"].get("early_stopping") or {}) if fit else {}).get("questions", ())),
         _off_options(folder / "off_options.parquet"),
+        *_origin(run, record, fit),
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model
+
+
+def _origin(run: Run, record: Mapping[str, Any], fit: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the hash of the base model that a label was made from."""
+    if "computed" in record:
+        base = run.model("base") / "distributions.parquet"
+        if "base" not in record:
+            return "", ""
+        if not base.is_file() or record["base"] != file_hash(base):
+            return str(record["model"]), ""
+        record = run.inputs("measure/base")
+    name = fit.get("model", record.get("model", "unknown model"))
+    return str(name), str((fit or record).get("weights", ""))
 
 
 def _off_options(path: Path) -> pd.Series | None:

@@ -18,6 +18,7 @@ from diagnostics.inputs import Inputs
 from diagnostics.markdown import markdown
 from diagnostics.marks import LEGEND, failures, mark
 from diagnostics.methods import methods_paragraph, question_table
+from diagnostics.origins import origin_notes
 from diagnostics.page import (
     Table,
     attribute_table,
@@ -72,6 +73,7 @@ def _filled(
         captions={drawing.name: drawing.caption for drawing in drawings},
         tables=_tables(inputs, found),
         compared=comparison_tables(inputs, numbers["comparison"]),
+        origins=origin_notes(inputs),
         attributes=attribute_table(inputs),
         estimators=estimator_table(inputs),
         topics=topic_table(inputs),

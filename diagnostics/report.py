@@ -124,6 +124,7 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
     from rich.table import Table
 
     from diagnostics.comparison import comparison_tables
+    from diagnostics.origins import origin_notes
 
     console = Console(markup=False, highlight=False, width=WIDE)
     for i, table in enumerate(comparison_tables(inputs, numbers["comparison"])):
@@ -135,6 +136,8 @@ def _say_result(inputs: Inputs, numbers: dict[str, Any]) -> None:
             shown.add_row(*values, style="dim" if row in table.quiet else None)
         console.print(shown)
         console.print()
+    for note in origin_notes(inputs):
+        console.print(note, soft_wrap=True)
     if not numbers["comparison"]:
         console.print(f"{inputs.study.name}: no model measured yet; the report shows the survey alone")
     for label, reason in inputs.left_out.items():

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED
+from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED, VALIDATION
 from diagnostics.alignment import change
 from diagnostics.classify import UNDETERMINED
 from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
 from diagnostics.estimators import adjusted_only, adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
 from diagnostics.marks import failed_sentence, identified_of, standing_out
+from diagnostics.origins import not_of_training, unlike
 
 FAULTS = {
     "erased": "moving too little, or not at all (erased)",
@@ -26,6 +27,7 @@ _WHERE = {
     "held_out": "On the {n} it never saw in training",
     "held_out_countries": "On the {n} in countries it never saw in training",
     "held_out_personas": "On the {n} with personas it never saw in training",
+    "validation": "On the {n} that chose its epoch",
     "trained": "On the {n} it was trained on",
 }
 
@@ -52,11 +54,18 @@ def verdict(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any]) -> Verdic
     if not inputs.models or found.models.empty:
         return Verdict(_survey_headline(inputs), (survey,))
     before, *others = inputs.models
-    paragraphs = [_single(before, found, numbers, any(model.trained for model in others))]
+    follows = any(model.trained and not unlike(before, model) for model in others)
+    paragraphs = [_single(before, found, numbers, follows)]
     paragraphs += [_compared(before, model, numbers) for model in others]
     paragraphs.append(_noise(numbers, before.label))
-    headline = _after_headline(others, numbers) or _before_headline(before, found, numbers)
+    apart = [f"{clause}: what training did cannot be read from the two." for clause in _clauses(before, others)]
+    judged = _after_headline([model for model in others if not unlike(before, model)], numbers)
+    headline = " ".join([judged, *apart] if judged else [*apart, _before_headline(before, found, numbers)])
     return Verdict(headline, (*paragraphs, survey))
+
+
+def _clauses(before: Measured, others: list[Measured]) -> list[str]:
+    return [clause for model in others if (clause := unlike(before, model))]
 
 
 def percent(share: float | None) -> str:
@@ -183,16 +192,16 @@ def _compare(value: float, rival: float, digits: int) -> str:
 
 
 def _compared(before: Measured, after: Measured, numbers: dict[str, Any]) -> Paragraph:
-    splits = [split for split in (*HELD_OUT, TRAINED) if split in numbers["changes"][after.label]]
+    splits = [split for split in (*HELD_OUT, VALIDATION, TRAINED) if split in numbers["changes"][after.label]]
     sentences = [
         sentence
         for split in splits or ["all"]
         for sentence in _change_sentences(before.label, after.label, split, numbers)
     ]
-    lead = (
-        f"After training: {after.label}" if after.trained else f"Against {before.label}: {after.label} ({after.model})"
-    )
-    return Paragraph(lead, tuple(sentences))
+    warning = not_of_training(before, after)
+    trained = after.trained and not warning
+    lead = f"After training: {after.label}" if trained else f"Against {before.label}: {after.label} ({after.model})"
+    return Paragraph(lead, tuple([warning, *sentences] if warning else sentences))
 
 
 def _change_sentences(before: str, after: str, split: str, numbers: dict[str, Any]) -> list[str]:
@@ -221,6 +230,7 @@ _PLAIN = {
     "held_out": "held out from training",
     "held_out_countries": "in countries held out from training",
     "held_out_personas": "with personas held out from training",
+    "validation": "that chose the epoch of others",
     "trained": "that others are trained on",
 }
 

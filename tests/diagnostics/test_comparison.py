@@ -227,3 +227,75 @@ def test_the_table_is_on_stdout_in_the_page_and_in_the_scores(
     detail = page[: page.index("All methods side by side")]
     assert ">ace<" in detail
     assert ">anchor<" not in detail
+
+
+def captions(run: Run) -> dict[str, str]:
+    inputs = load_inputs(str(run.path))
+    found = compare(inputs, diagnose(inputs))
+    return dict(zip(found, (table.caption for table in comparison_tables(inputs, found)), strict=True))
+
+
+def retrain(run: Run, study: Study, **fit: object) -> None:
+    """Record that the label ace was trained with other settings."""
+    record = run.inputs("fit/ace")
+    run.record(study, "fit/ace", record | {"fit": record["fit"] | fit}, [])
+
+
+def test_validation_questions_are_a_part_of_their_own(compared: Run, study: Study) -> None:
+    retrain(compared, study, early_stopping={"questions": ["q3"], "patience": 1})
+    inputs = load_inputs(str(compared.path))
+    found = compare(inputs, diagnose(inputs))
+    assert list(found) == ["held_out", "validation", "trained", "all"]
+    assert [part["ace"]["toggles"] for part in found.values()] == [2 * 6, 6, 3 * 6, 6 * 6]
+    said = captions(compared)["validation"]
+    assert "chose the epoch" in said
+    assert "not trained on, but not as clean as" in said
+    assert main([str(compared.path), "--quiet"]) == 0
+    page = (compared.path / "report.html").read_text(encoding="utf-8")
+    assert "On the 1 question that chose its epoch, the effect distance went from" in page
+    assert "trained on 3 of 6 questions, never on q4, q5, its epoch chosen on q3" in page
+    assert "chose the epoch" in (compared.path / "figures" / "scatter.svg").read_text(encoding="utf-8")
+
+
+def test_what_captions_say_of_halves(tmp_path: Path, toy: SimpleNamespace) -> None:
+    """Where respondents are halved, nobody has seen the answers that are scored against."""
+    texts = {}
+    for respondents in (None, "half"):
+        study = Study.from_dict(toy.raw(fit={"held_out": {"questions": ["q4", "q5"], "respondents": respondents}}))
+        run = toy.make_run(tmp_path / str(respondents), study)
+        toy.add_label(run, study, "base", toy.shrunk)
+        toy.add_label(run, study, "ace", toy.near, trained=True)
+        if respondents:
+            fit = run.inputs("fit/ace") | {"training_effects": file_hash(run.training_effects)}
+            run.record(study, "fit/ace", fit, [])
+        retrain(run, study, early_stopping={"questions": ["q3"], "patience": 1})
+        assert main([str(run.path), "--quiet"]) == 0
+        texts[respondents] = captions(run), (run.path / "report.html").read_text(encoding="utf-8")
+    whole, page = texts[None]
+    assert "have seen these answers" in whole["trained"]
+    assert "other half" not in " ".join(whole.values())
+    assert "can learn their noise" in page
+    assert "is the survey itself with" in page
+    halved, page = texts["half"]
+    for part in ("validation", "trained", "all"):
+        assert "as the other half of the respondents answered" in halved[part]
+    assert "other half" not in halved["held_out"]
+    assert "seen these answers" not in page
+    assert "can learn their noise" not in page
+    assert "is the survey itself with" not in page
+
+
+def test_where_nothing_is_held_out_trained_methods_have_seen_all(compared: Run, study: Study) -> None:
+    retrain(compared, study, held_out={})
+    assert list(captions(compared)) == ["all"]
+    assert "have seen these answers" in captions(compared)["all"]
+
+
+def test_every_heading_of_the_comparison_is_explained_beside_it(compared: Run) -> None:
+    assert main([str(compared.path), "--quiet"]) == 0
+    page = (compared.path / "report.html").read_text(encoding="utf-8")
+    words = page[page.index("All methods side by side") : page.index('<table class="compared">')]
+    table = page[page.index('<table class="compared">') :]
+    for heading in ("corr.", "NMAE", "range of S", "effect dist.", "modal acc.", "undetermined"):
+        assert f">{heading}</th>" in table
+        assert f"<em>{heading}</em>" in words

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
+from causal.heldout import PARTS
 from diagnostics.classify import CLASSES
 from diagnostics.drawing import draw_classes, embedded
 from diagnostics.figures import class_bars, forest, shift_scatter
@@ -41,6 +43,22 @@ def test_scatter_puts_the_survey_on_x_and_the_model_on_y() -> None:
 def test_scatter_without_splits_and_beyond_every_split() -> None:
     ax = shift_scatter(Figure().subplots(), _rows().assign(split=None), 0.05, 0.5, "base")
     assert ax.get_legend_handles_labels()[1] == ["all questions"]
+
+
+def _drawn(rows: pd.DataFrame) -> dict[str, int]:
+    handles, labels = shift_scatter(Figure().subplots(), rows, 0.05, 0.5, "base").get_legend_handles_labels()
+    return {label: len(one.get_offsets()) for label, one in zip(labels, handles, strict=True)}
+
+
+def test_scatter_draws_every_toggle_whatever_its_part() -> None:
+    every = (*PARTS, None)
+    rows = pd.concat([_rows().head(1).assign(split=part) for part in every for _ in range(2)], ignore_index=True)
+    found = _drawn(rows)
+    assert list(found.values()) == [2] * len(every)
+    assert "chose the epoch" in found
+    assert "trained on by some labels only" in found
+    with pytest.raises(ValueError, match="new part"):
+        _drawn(rows.assign(split="new part"))
 
 
 def test_class_bars_put_the_first_row_on_top() -> None:
