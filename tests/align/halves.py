@@ -17,7 +17,7 @@ from align.activations import kept_bytes, recompute
 from align.checkpoints import adapter_weights
 from align.engine import trainable_way
 from align.lora import with_lora
-from align.parallel import leave, processes
+from align.parallel import end, leave, processes
 from align.scoring import ROWS, sequence_logprobs, training_passes
 from align.sharding import held, idle, shard
 from causal.fitsettings import FitSettings
@@ -93,7 +93,7 @@ def apart(found: dict, expected: dict) -> float:
     return max(float((found[name] - value).abs().max()) for name, value in expected.items()) / largest
 
 
-def main() -> None:
+def main() -> int:
     """Print, by family, what each process found."""
     found = {family: AMONG.gather(look(family)) for family in sys.argv[1:]}
     coarse = make("llama").to(torch.bfloat16)
@@ -102,7 +102,8 @@ def main() -> None:
     leave()
     if AMONG.main:
         print(json.dumps(found, default=float))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    end(main)
