@@ -148,7 +148,7 @@ def writing(path: Path, checkpoint: Path) -> Iterator[None]:
             f"the last checkpoint, {checkpoint}, is intact" if checkpoint.is_file() else "there is no checkpoint yet"
         )
         raise RunError(
-            f"cannot write {path}: {reason}; {state}. Make room and run the same command to go on"
+            f"cannot write {path}: {reason}; {state}. Make room, or make it writable, and run the same command to go on"
         ) from error
 
 

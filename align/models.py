@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,7 @@ def load_model(name: str, adapter: Path | None = None, on_host: bool = False) ->
         if not on_host:
             model.to(torch.device(device))  # type: ignore[arg-type]
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(f"model {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise InputError(f"model {name!r} cannot be loaded: {_on_one_line(error)}") from error
     if not tokenizer.is_fast:
         raise InputError(f"model {name!r} has no fast tokenizer, whose character offsets are needed; convert it first")
     model.requires_grad_(False)
@@ -162,7 +163,12 @@ def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
     try:
         return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"adapter {adapter} does not fit this model: {str(error).splitlines()[0]}") from error
+        raise InputError(f"adapter {adapter} does not fit this model: {_on_one_line(error)}") from error
+
+
+def _on_one_line(error: Exception) -> str:
+    """Return a library's message, which may have many lines, as far as anybody reads."""
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
 def _built_in_folder() -> Path:

@@ -202,15 +202,26 @@ def _from_base(study: Study, run: Run, model: str) -> _Made:
     path = run.model("base") / "distributions.parquet"
     base = read_distributions(path)
     temperature = training_temperature(study, run, base)
-    print(f"temperature: {temperature:.4g}")
+    print(f"temperature: {temperature:.4g}{_at_bound(temperature)}")
     inputs = {
         "model": f"{model} at temperature {temperature:.3g}",
         "prompt": study.prompt.model_dump(),
         "base": file_hash(path),
         "held_out": study.fit.held_out.model_dump(mode="json"),
+        "validation": list(study.fit.validation),
         "temperature": temperature,
     }
     return _Made(tempered(base, list(study.attributes), temperature), inputs)
+
+
+def _at_bound(temperature: float) -> str:
+    """Say that a temperature is as far as one looks, where it is."""
+    from causal.trivial import TEMPERATURES
+
+    low, high = TEMPERATURES
+    if np.isclose(temperature, high, rtol=1e-3):
+        return " (the highest looked at: the nearer base comes to equal shares, the nearer to the survey)"
+    return " (the lowest looked at: base is best as sure as can be)" if np.isclose(temperature, low, rtol=1e-3) else ""
 
 
 def _write(study: Study, run: Run, label: str, table: pd.DataFrame, inputs: Mapping[str, Any]) -> None:

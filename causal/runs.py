@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,27 @@ class Run:
         self.claim(study)
         with replace_file(self.study_path) as beside:
             study.save(beside)
-        manifest = self.manifest()
         hashes = {str(path.relative_to(self.path)): file_hash(path) for path in files}
-        manifest["steps"][step] = {"inputs": dict(inputs), "files": hashes}
-        write_json(self.manifest_path, manifest)
+        with self._alone():
+            manifest = self.manifest()
+            manifest["steps"][step] = {"inputs": dict(inputs), "files": hashes}
+            write_json(self.manifest_path, manifest)
 
     def forget(self, step: str) -> None:
         """Drop a step whose results are about to become stale, so that nothing shows them."""
-        manifest = self.manifest()
-        if manifest.get("steps", {}).pop(step, None) is not None:
-            write_json(self.manifest_path, manifest)
+        if not self.manifest_path.is_file():
+            return
+        with self._alone():
+            manifest = self.manifest()
+            if manifest.get("steps", {}).pop(step, None) is not None:
+                write_json(self.manifest_path, manifest)
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Wait until no other process changes the manifest, so that two at work on two labels lose no step."""
+        from filelock import FileLock
+
+        labels = self.path / "models"
+        return FileLock(labels / ".manifest.lock") if labels.is_dir() else nullcontext()
 
     def require_survey(self, study: Study) -> None:
         """Raise `InputError` unless the survey's tables are there and belong to this version of the study."""

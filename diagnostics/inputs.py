@@ -39,7 +39,7 @@ class Measured:
     computed : str or None
         Name of the rule that made it from tables, without a model of its own (`causal.trivial`).
     validation : tuple of str
-        The questions that chose its epoch.
+        The questions that chose its epoch, on which it was not trained.
     off_options : Series or None
         Probability off the options, one value per cell; None for a label without a record of it.
     made_from, weights : str
@@ -215,12 +215,18 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         read_effects(folder / "effects.parquet"),
         HeldOut.model_validate(held_out) if held_out is not None else None,
         record.get("computed"),
-        tuple(((fit["fit"].get("early_stopping") or {}) if fit else {}).get("questions", ())),
+        _validation(record, fit),
         _off_options(folder / "off_options.parquet"),
         *_origin(run, record, fit),
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model
+
+
+def _validation(record: Mapping[str, Any], fit: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the questions that a label did not learn from because they choose an epoch."""
+    found = (fit["fit"].get("early_stopping") or {}).get("questions", ()) if fit else record.get("validation", ())
+    return tuple(found)
 
 
 def _origin(run: Run, record: Mapping[str, Any], fit: Mapping[str, Any]) -> tuple[str, str]:

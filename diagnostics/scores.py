@@ -15,6 +15,7 @@ from diagnostics.classify import CLASSES
 from diagnostics.comparison import compare
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, in_split, splits_shown
 from diagnostics.inputs import Inputs
+from diagnostics.origins import unlike
 
 
 def scores(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
@@ -111,15 +112,15 @@ def _mean(rows: pd.DataFrame, label: str, column: str) -> float | None:
 
 
 def _changes(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
-    before, *after = [model.label for model in inputs.models] or [""]
-    pairs = {
-        label: {split: distance_change(found, before, label, split) for split in splits_shown(inputs)}
-        for label in after
-    }
-    return {
-        label: {split: _plain(item) | {"against": before} for split, item in splits.items() if item is not None}
-        for label, splits in pairs.items()
-    }
+    if not inputs.models:
+        return {}
+    before, *after = inputs.models
+    changes: dict[str, Any] = {}
+    for model in after:
+        told = {"against": before.label, "effect_of_training": model.trained and not unlike(before, model)}
+        pairs = {split: distance_change(found, before.label, model.label, split) for split in splits_shown(inputs)}
+        changes[model.label] = {split: _plain(item) | told for split, item in pairs.items() if item is not None}
+    return changes
 
 
 def distance_change(found: Diagnosis, before: str, after: str, split: str) -> Change | None:

@@ -112,7 +112,9 @@ def test_a_broken_model_folder_is_named(folder, argv, tmp_path, capsys):
     broken.mkdir()
     (broken / "config.json").write_text("{}")
     assert main([*argv, "--model", str(broken)]) == 2
-    assert "cannot be loaded" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "cannot be loaded" in error
+    assert not error.rstrip().endswith(":"), "what follows the colon in a library's message is on its next line"
 
 
 def test_without_survey_effects_the_audit_is_asked_for(folder, tmp_path, capsys):

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from align.fit import main
-from align.rivals import RIVALS, rivals_asked, training_temperature, variant
+from align.rivals import RIVALS, make_rivals, rivals_asked, training_temperature, variant
 from causal.errors import InputError
 from causal.runs import RIVALS_STEP
 from causal.study import Study
-from causal.tables import read_distributions, read_effects
+from causal.tables import distributions_schema, read_distributions, read_effects, write_table
+from diagnostics.inputs import load_inputs
 
 
 @pytest.fixture
@@ -147,6 +148,27 @@ def test_the_temperature_is_chosen_on_the_training_cells_alone(run, study):
     assert training_temperature(study, run, model.sample(frac=1, random_state=1)) == pytest.approx(2, rel=1e-4)
     others = with_fit(study, held_out={"questions": ["trust", "taxes"]})
     assert training_temperature(others, run, model) == pytest.approx(5, rel=1e-4)
+
+
+@pytest.mark.parametrize(("power", "said"), [(100, "the highest looked at"), (0.01, "the lowest looked at")])
+def test_a_temperature_that_is_as_far_as_one_looks_is_said(run, argv, study, monkeypatch, capsys, power, said):
+    survey = read_distributions(run.survey_distributions)
+    cell = [survey[name] for name in ("country", "question", "gender", "place")]
+    p = survey["p"].astype(float) ** power
+    base = survey.assign(p=p / p.groupby(cell).transform("sum"))
+    path = run.model("base") / "distributions.parquet"
+    write_table(base, path, distributions_schema(list(study.attributes)))
+    monkeypatch.setattr("align.rivals._measure", lambda *_: None)
+    monkeypatch.setattr("align.rivals._write", lambda *_: None)
+    make_rivals(study, run, "no model", "mine", ("base", "temperature"), lambda _: None)
+    assert said in capsys.readouterr().out
+
+
+def test_a_temperature_did_not_see_what_chooses_epochs(folder, run, argv):
+    asked = [*argv, "--set", "fit.early_stopping.questions=[taxes]", "--set", "fit.epochs=4"]
+    assert main([*asked, "--label", "mine", "--baselines", "temperature"]) == 0
+    seen = {model.label: model.validation for model in load_inputs(str(run.path)).everyone}
+    assert seen == {"base": (), "mine": ("taxes",), "temperature": ("taxes",)}
 
 
 def test_the_temperature_weighs_toggles_as_training_does(run, study):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,28 @@ def run(study: Study, survey: Survey, tmp_path: Path) -> Run:
 
 def stamps(run: Run) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in run.path.iterdir()}
+
+
+NOTES = """
+import sys
+import time
+from pathlib import Path
+from causal import runs
+from causal.study import Study
+write_json = runs.write_json
+runs.write_json = lambda path, value: (time.sleep(0.02), write_json(path, value))
+run = runs.Run(Path(sys.argv[1]))
+for number in range(20):
+    run.record(Study.load(run.study_path), f"measure/{sys.argv[2]}{number}", {}, [])
+"""
+
+
+def test_two_processes_at_work_in_one_folder_lose_no_step(run: Run) -> None:
+    (run.path / "models").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    others = [subprocess.Popen([sys.executable, "-c", NOTES, run.path, name], env=environment) for name in "ab"]
+    assert [other.wait() for other in others] == [0, 0]
+    assert sorted(run.labels()) == sorted(f"{name}{number}" for name in "ab" for number in range(20))
 
 
 def test_default_folder_is_named_after_the_study_and_not_made_yet(

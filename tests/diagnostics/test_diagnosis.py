@@ -86,6 +86,7 @@ def test_the_eraser_erases_and_training_helps(compared: Run) -> None:
         ace["effect_distance"] - base["effect_distance"]
     )
     assert numbers["changes"]["ace"]["held_out"]["questions"] == 2
+    assert numbers["changes"]["ace"]["held_out"]["effect_of_training"] is True
     np.testing.assert_allclose(found.models[[f"p_{name}" for name in CLASSES]].sum(axis=1), 1)
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from causal.runs import Run, file_hash
 from causal.study import Study
+from diagnostics.diagnosis import diagnose
 from diagnostics.inputs import load_inputs
 from diagnostics.origins import origin_notes
 from diagnostics.report import main
+from diagnostics.scores import scores
 
 QWEN, GPT2 = {"model": "m_qwen", "weights": "a" * 64}, {"model": "m_gpt2", "weights": "b" * 64}
 TUNED = {"model": "m_gpt2", "weights": "b" * 64 + "c" * 64}
@@ -67,6 +69,18 @@ def test_another_base_model_is_said_first_and_training_is_not_praised(alike: Run
     assert "base gets " in headline(text), "what base is like is still said"
     note = "one model: base from m_qwen; ace from m_gpt2. Differences between these are not of methods alone."
     assert text.index("All methods side by side") < text.index(note) < text.index("Scores in detail")
+
+
+def test_scores_say_whether_a_change_is_the_effect_of_training(alike: Run, study: Study) -> None:
+    def told() -> bool:
+        inputs = load_inputs(str(alike.path))
+        parts = scores(inputs, diagnose(inputs))["changes"]["ace"].values()
+        assert len({part["effect_of_training"] for part in parts}) == 1
+        return next(iter(parts))["effect_of_training"]
+
+    assert told()
+    record(alike, study, "measure/base", **QWEN)
+    assert not told()
 
 
 def test_other_files_under_the_same_name_are_another_model(alike: Run, study: Study) -> None:
