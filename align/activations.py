@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,11 +60,23 @@ def recompute_if_large(
     processes : Processes
         Who does the same; the least memory decides for all.
     """
-    needed = ROOM * times * kept_bytes(model, forward)
+    needed = max(processes.gather(ROOM * times * _bytes_or_too_many(model, forward)))
     free = min(processes.gather(free_bytes(next(model.parameters()).device)))
     if needed > free and model.get_base_model().supports_gradient_checkpointing:
-        _say(f"a step would need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free")
+        steps = f"a step would need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
+        _say(steps if math.isfinite(needed) else "memory ran out on the smallest question")
         recompute(model)
+
+
+def _bytes_or_too_many(model: Any, forward: Callable[[], torch.Tensor]) -> float:
+    """Return what `kept_bytes` does; infinity if memory does not suffice to count."""
+    try:
+        return kept_bytes(model, forward)
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
+    _free()
+    return math.inf
 
 
 def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:

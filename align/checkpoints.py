@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align.stopping import Stopping
-from causal.errors import InputError, RunError
+from align.writing import writing
+from causal.errors import InputError
 from causal.files import replace_file, write_text
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Checkpoint:
     def path(self) -> Path:
         """The state's file."""
         return self.folder / "state.safetensors"
+
+    @property
+    def kept(self) -> str:
+        """What a run that goes on would go on from, as a clause."""
+        return f"the last checkpoint, {self.path}, is intact" if self.path.is_file() else "there is no checkpoint yet"
 
     def save(self, model: Any, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
         """Write the state; if this is the best epoch so far and just done, its adapter too.
@@ -126,30 +132,13 @@ class Checkpoint:
     def _write(self, path: Path, tensors: dict[str, torch.Tensor], told: dict[str, str]) -> None:
         from safetensors.torch import save_file
 
-        with writing(path, self.path), replace_file(path) as beside:
+        with writing(path, self.kept), replace_file(path) as beside:
             save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, beside, metadata=told)
 
 
 def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
     """Return the weights that are trained, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-@contextmanager
-def writing(path: Path, checkpoint: Path) -> Iterator[None]:
-    """Turn what keeps a file from being written into one message that says where the last good state is."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        state = (
-            f"the last checkpoint, {checkpoint}, is intact" if checkpoint.is_file() else "there is no checkpoint yet"
-        )
-        raise RunError(
-            f"cannot write {path}: {reason}; {state}. Make room, or make it writable, and run the same command to go on"
-        ) from error
 
 
 @contextmanager

@@ -127,10 +127,12 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
 def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> None:
     """Train, write ``adapter/`` with its card and ``train.jsonl``."""
     from align.card import Compared, Training, model_card
+    from align.checkpoints import Checkpoint
     from align.engine import trainable_way
     from align.evaluation import evaluate
     from align.lora import with_lora
     from align.targets import RESPONDENTS
+    from align.writing import writing
     from causal.heldout import PARTS, TRAINED, VALIDATION
 
     among = processes()
@@ -156,7 +158,8 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
 
     def keep() -> None:
         run.forget(f"measure/{label}")
-        files = save_adapter(run, label, model, loaded.name, card)
+        with writing(run.model(label) / "adapter", Checkpoint(run.model(label) / "checkpoint", fingerprint).kept):
+            files = save_adapter(run, label, model, loaded.name, card)
         run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
 
     among.on_main(keep)

@@ -233,6 +233,6 @@ def _look_at_launcher() -> None:
     accelerated = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if accelerated and "WORLD_SIZE" not in os.environ:
         note(
-            "accelerate started one process, as it does where it sees no GPUs, so one trains; "
+            "accelerate started one process, as it does where it sees fewer than two GPUs, so one trains; "
             f"for several, on CPU too: {_SEVERAL}"
         )

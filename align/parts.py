@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from align.parallel import note
+from align.writing import writing
 from causal.files import replace_file, write_json
 
 Key = tuple[str, str]  # country and question
@@ -61,7 +62,8 @@ class Parts:
         from safetensors.numpy import save_file
 
         arrays = {str(i): np.ascontiguousarray(array) for i, array in enumerate(scores)}
-        with replace_file(self.folder / f"{len(self.scores)}.safetensors") as beside:
+        path = self.folder / f"{len(self.scores)}.safetensors"
+        with writing(path, "what was scored before is kept"), replace_file(path) as beside:
             save_file(arrays, beside, metadata={"keys": json.dumps(list(keys))})
         self.scores |= zip(keys, scores, strict=True)
 

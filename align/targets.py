@@ -11,6 +11,7 @@ import pandas as pd
 from causal.errors import InputError
 from causal.estimators.pooled import noise_variance
 from causal.heldout import PARTS, TRAINED, VALIDATION, parts
+from causal.pooling import pooled_rows
 from causal.runs import Run
 from causal.study import Study
 from causal.tables import estimated_by, read_effects
@@ -77,14 +78,15 @@ def run_targets(study: Study, run: Run) -> dict[str, list[Target]]:
 def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     """Return the targets by part (`causal.heldout.PARTS`), from the finest granularity in the effects table.
 
-    Levels are always the cells' own (estimator ``cell``); effects are as ``fit.targets`` says. A (country, question)
-    without a supported toggle in a part has no target there. Validation questions are left out in held-out countries
-    and for held-out personas, which must not choose the epoch.
+    Levels are always the cells' own (estimator ``cell``); effects are as ``fit.targets`` says, pooled over the toggles
+    of the same part alone, so that nothing held out is in what is learnt. A (country, question) without a supported
+    toggle in a part has no target there. Validation questions are left out in held-out countries and for held-out
+    personas, which must not choose the epoch.
 
     Raises
     ------
     InputError
-        A held-out country is not in the table, or the pooled effects asked for are not.
+        A held-out country is not in the table.
     """
     cells = estimated_by(effects)
     _require_countries(study, cells)
@@ -92,7 +94,7 @@ def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     part = parts(rows, study.fit.held_out, study, study.fit.validation)
     kept = (part != VALIDATION) | (parts(rows, study.fit.held_out, study) == TRAINED)
     rows, part = rows[kept].reset_index(drop=True), part[kept]
-    goals = _goals(study, rows, effects)
+    goals = _goals(study, rows, part)
     order = {name: i for i, name in enumerate(study.questions)}
     groups = rows.groupby([part, rows["country"], rows["question"]], sort=False).indices
     found: dict[str, list[Target]] = {name: [] for name in PARTS}
@@ -112,26 +114,14 @@ def _require_countries(study: Study, cells: pd.DataFrame) -> None:
         raise InputError("fit.held_out.countries: every country is held out; leave at least one to train on")
 
 
-def _goals(study: Study, rows: pd.DataFrame, effects: pd.DataFrame) -> list[np.ndarray]:
+def _goals(study: Study, rows: pd.DataFrame, part: np.ndarray) -> list[np.ndarray]:
     """Return each toggle's effect to learn."""
-    chosen = rows
+    ends = rows[_ENDS].copy()
     if study.fit.targets == "pooled":
-        names = ["country", "question", "attribute", "reference", "treated", *study.attributes]
-        pooled = estimated_by(effects, "pooled").dropna(subset=_ENDS)
-        place = _index(pooled, names).get_indexer(_index(rows, names))
-        if (place < 0).any():
-            raise InputError(
-                f"fit.targets: pooled, but {(place < 0).sum()} of the {len(rows)} supported toggles have no pooled "
-                "effect in the survey's effects table; set effects.estimator: [cell, pooled] and run causal.audit again"
-            )
-        chosen = pooled.iloc[place]
-    ends = zip(chosen["p_reference"], chosen["p_treated"], strict=True)
-    return [np.asarray(treated, dtype=float) - np.asarray(reference, dtype=float) for reference, treated in ends]
-
-
-def _index(rows: pd.DataFrame, names: Sequence[str]) -> pd.MultiIndex:
-    """Return an index in which "not specified" equals itself."""
-    return pd.MultiIndex.from_arrays([rows[name].astype(object).where(rows[name].notna(), "") for name in names])
+        for own in (part == name for name in np.unique(part)):
+            ends[own] = pooled_rows(rows[own], study)[_ENDS]
+    pairs = zip(ends["p_reference"], ends["p_treated"], strict=True)
+    return [np.asarray(treated, dtype=float) - np.asarray(reference, dtype=float) for reference, treated in pairs]
 
 
 def precision_weights(rows: pd.DataFrame) -> np.ndarray:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from align.activations import recompute, recompute_if_large, within_memory
-from align.checkpoints import Checkpoint, Progress, adapter_weights, truncate_log, writing
+from align.checkpoints import Checkpoint, Progress, adapter_weights, truncate_log
 from align.evaluation import Item, Validation, objectives, validate, weighted_sum
 from align.parallel import ALONE, Processes, Turn
 from align.sharding import idle
+from align.writing import writing
 from causal.errors import RunError
 from causal.fitsettings import FitSettings, Stage
 
@@ -235,9 +236,13 @@ def _validate(model: Any, items: Sequence[Item], fit: FitSettings, processes: Pr
     model.eval()
     found = validate(model, items, fit.stages[-1], processes)
     model.train()
+    processes.together(lambda: _require_finite_validation(found))
+    return found
+
+
+def _require_finite_validation(found: Validation) -> None:
     if not math.isfinite(found.loss):
         raise RunError(f"the validation loss is {found.loss}; the same command would end here again. {_OTHERWISE}")
-    return found
 
 
 def _advance(progress: Progress, step: Step, found: Validation | None) -> Progress:
@@ -254,14 +259,14 @@ def _keep(
     lines: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> None:
-    with writing(log, checkpoint.path), log.open("a", encoding="utf-8") as stream:
+    with writing(log, checkpoint.kept), log.open("a", encoding="utf-8") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
     checkpoint.save(model, optimiser, progress)
 
 
 def _tidy(checkpoint: Checkpoint, log: Path, progress: Progress) -> None:
     checkpoint.clean(progress)
-    with writing(log, checkpoint.path):
+    with writing(log, checkpoint.kept):
         truncate_log(log, progress.step)
 
 

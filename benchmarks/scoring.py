@@ -184,8 +184,7 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
     names = [name for _, name in items]
     all_in.trie(study, names, people[:2])  # pays for what is loaded at first use
     each = [ask(study, all_in.loaded, "USA", name, people) for name in names]
-    all_in.engine.check(max(each, key=lambda one: len(one.trie.ids)))  # against one by one, which a run does once
-    all_in.engine.check(max(each, key=lambda one: one.trie.depth.max()))
+    all_in.engine.check(sorted(each, key=lambda one: -len(one.trie.ids)))  # against one by one, which a run does once
     runs: dict[str, dict[str, Measured]] = {}
     unique, rows = [], []
     best = best_batch(all_in, requests(all_in.tokenizer, each[0].encoded))

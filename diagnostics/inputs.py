@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from causal.errors import InputError
-from causal.fitsettings import HeldOut
+from causal.fitsettings import FitSettings, HeldOut
 from causal.heldout import PARTS, TRAINED, parts
 from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
@@ -45,6 +45,9 @@ class Measured:
     made_from, weights : str
         Name of the base model, before any training or rescaling, and the hash of its files; empty for a rule without
         a model, and where they are not recorded.
+    settings : mapping
+        What it was trained with, but for what sets methods apart (the schedule) and what is held out; empty for a
+        label that was not trained.
     """
 
     label: str
@@ -58,6 +61,7 @@ class Measured:
     off_options: pd.Series | None = None
     made_from: str = ""
     weights: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:
@@ -169,7 +173,8 @@ def _load(
 
 def _with_rivals(inputs: Inputs, rivals: Sequence[Measured]) -> Inputs:
     """Add the rivals that saw no more of the survey than those shown, so that a part held out is held out for all."""
-    fair = [model for model in rivals if model.held_out is None or model.held_out in inputs.held_out]
+    seen = set(zip(map(repr, inputs.held_out), inputs.validation, strict=True))
+    fair = [model for model in rivals if not model.trained or (repr(model.held_out), model.validation) in seen]
     reason = "it holds out other parts of the survey than the labels shown, so it cannot be compared with them"
     unfair = {model.label: reason for model in rivals if model not in fair}
     return replace(inputs, rivals=tuple(fair), left_out={**inputs.left_out, **unfair})
@@ -218,6 +223,7 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
         _validation(record, fit),
         _off_options(folder / "off_options.parquet"),
         *_origin(run, record, fit),
+        _settings(fit["fit"]) if fit else {},
     )
     _require_same_rows(model, study, distributions, effects, again)
     return model
@@ -227,6 +233,16 @@ def _validation(record: Mapping[str, Any], fit: Mapping[str, Any]) -> tuple[str,
     """Return the questions that a label did not learn from because they choose an epoch."""
     found = (fit["fit"].get("early_stopping") or {}).get("questions", ()) if fit else record.get("validation", ())
     return tuple(found)
+
+
+_OF_A_METHOD = ("schedule", "epochs", "held_out", "early_stopping", "seed", "checkpoint_activations")
+"""Settings of a training that may differ between methods that are compared, and those that are compared otherwise."""
+
+
+def _settings(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what methods should be trained alike with; the paper's schedule makes odd epochs even."""
+    epochs = sum(stage.epochs for stage in FitSettings.model_validate(fit).stages)
+    return {"epochs": epochs + epochs % 2} | {key: value for key, value in fit.items() if key not in _OF_A_METHOD}
 
 
 def _origin(run: Run, record: Mapping[str, Any], fit: Mapping[str, Any]) -> tuple[str, str]:

@@ -45,6 +45,15 @@ def origin_notes(inputs: Inputs) -> tuple[str, ...]:
         keys = [key for key in _asked(first) if any(key in _changed(first, group[0]) for group in prompts)]
         asked = "; ".join(f"{_names(group)} with {_settings(group[0], keys)}" for group in prompts)
         notes.append(f"Not all were asked alike: {asked}.")
+    trained = _grouped([model for model in labels if model.settings], lambda one, two: not _trained_unlike(one, two))
+    if len(trained) > 1:
+        first = trained[0][0]
+        keys = [key for key in first.settings if any(key in _trained_unlike(first, group[0]) for group in trained)]
+        how = "; ".join(
+            f"{_names(group)} with {' and '.join(f'{key} {group[0].settings.get(key)}' for key in keys)}"
+            for group in trained
+        )
+        notes.append(f"Not all were trained alike: {how}. Differences between these are not of methods alone.")
     return tuple(notes)
 
 
@@ -81,6 +90,11 @@ def _changed(one: Measured, two: Measured) -> list[str]:
         return []
     ours, theirs = _asked(one), _asked(two)
     return [key for key in ours if ours[key] != theirs.get(key)]
+
+
+def _trained_unlike(one: Measured, two: Measured) -> list[str]:
+    """Return the settings in which two trainings differ, the schedule apart."""
+    return [key for key in one.settings if one.settings[key] != two.settings.get(key)]
 
 
 def _settings(model: Measured, keys: Sequence[str]) -> str:

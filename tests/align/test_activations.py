@@ -112,6 +112,13 @@ def test_the_estimate_grows_with_the_largest_item(study, items, monkeypatch):
     assert recomputes(model)
 
 
+def test_memory_that_does_not_suffice_to_count_suffices_when_computed_again(study, capsys):
+    model = lora(study)
+    recompute_if_large(model, out_of_memory(1), 1.0)
+    assert recomputes(model)
+    assert "memory ran out on the smallest question, so activations are computed again" in capsys.readouterr().err
+
+
 def out_of_memory(times: int, kind=torch.OutOfMemoryError, words: str = "CUDA out of memory"):
     calls = []
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from safetensors import SafetensorError
+
 from align.parts import Parts
+from causal.errors import RunError
 
 SCORES = np.log(np.array([[0.25, 0.5], [0.125, 0.75]]))
 
@@ -49,6 +52,21 @@ def test_damaged_parts_begin_anew_and_it_is_said(tmp_path, capsys, name, content
     again.add([("SE", "trust")], [SCORES])
     kept = Parts(tmp_path / "parts", {"model": "a"}, 900)
     assert (list(kept.scores), kept.budget) == ([("SE", "trust")], 800)
+
+
+def test_a_full_disk_is_one_message(tmp_path, monkeypatch):
+    """safetensors has an error of its own for it, which is no OSError."""
+    parts = Parts(tmp_path / "parts", {"model": "a"}, 700)
+    parts.add([("NO", "trust")], [SCORES])
+
+    def full(*args, **kwargs):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.numpy.save_file", full)
+        with pytest.raises(RunError, match=r"cannot write .*1\.safetensors: .*No space left .* is kept\. Make room"):
+            parts.add([("NO", "work")], [SCORES])
+    assert list(Parts(tmp_path / "parts", {"model": "a"}, 700).scores) == [("NO", "trust")]
 
 
 def test_removed_when_done(tmp_path):

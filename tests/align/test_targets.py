@@ -10,7 +10,7 @@ from causal.counts import count
 from causal.effects import survey_effects
 from causal.errors import InputError
 from causal.grid import grid_from_counts
-from causal.heldout import COUNTRIES, PARTS, PERSONAS, QUESTIONS, TRAINED, VALIDATION
+from causal.heldout import COUNTRIES, PARTS, PERSONAS, QUESTIONS, TRAINED, VALIDATION, parts
 from causal.runs import Run
 from causal.study import Study
 from causal.survey import read_survey
@@ -163,33 +163,18 @@ def test_impossible_held_out_countries_are_refused(study, run):
 
 def test_pooled_targets_move_the_effect_and_leave_levels_alone(study, run):
     effects = read_effects(run.survey_effects)
-    pooled = Study.from_dict(
-        study.model_dump(exclude_none=True)
-        | {"effects": {"estimator": ["cell", "pooled"]}, "fit": {"targets": "pooled"}}
-    )
-    halved = effects.assign(
-        estimator="pooled",
-        p_treated=[
-            None if r is None else (np.asarray(r) + np.asarray(t)) / 2
-            for r, t in zip(effects["p_reference"], effects["p_treated"], strict=True)
-        ],
-    )
-    shuffled = pd.concat([halved.sample(frac=1, random_state=1), effects])
     raw = targets(with_fit(study), effects)[TRAINED]
-    for own, other in zip(raw, targets(pooled, shuffled)[TRAINED], strict=True):
-        np.testing.assert_allclose(other.effect, own.effect / 2, atol=1e-12)
+    for own, other in zip(raw, targets(with_fit(study, targets="pooled"), effects)[TRAINED], strict=True):
+        assert (np.abs(other.effect - own.effect).max(axis=1) > 1e-4).all()
+        np.testing.assert_allclose(other.effect.sum(axis=1), 0, atol=1e-9)
         np.testing.assert_array_equal(other.p_treated, own.p_treated)
         np.testing.assert_array_equal(other.p_reference, own.p_reference)
-    with pytest.raises(InputError, match=r"24 of the 24 supported toggles .* set effects\.estimator: \[cell, pooled\]"):
-        targets(pooled, effects)
 
 
-def test_pooled_targets_have_the_pooled_shift(study, tmp_path):
-    """With the rows that an audit really writes: the mean option moves by the pooled shift."""
-    pooled = Study.from_dict(
-        study.model_dump(exclude_none=True)
-        | {"effects": {"estimator": ["cell", "pooled"]}, "fit": {"targets": "pooled"}}
-    )
+def test_pooled_targets_have_the_shift_that_the_audit_pools(study, tmp_path):
+    """Where nothing is held out, the pool of the audit and that of training are one."""
+    whole = {"effects": {"estimator": ["cell", "pooled"]}, "fit": {"targets": "pooled"}}
+    pooled = Study.from_dict(study.model_dump(exclude_none=True) | whole)
     made = Run.for_study(pooled, tmp_path / "run")
     effects, _ = audit_survey(read_survey(pooled), made)
     shift = effects[effects["estimator"] == "pooled"].groupby(["country", "question"], sort=False)["shift"]
@@ -199,6 +184,31 @@ def test_pooled_targets_have_the_pooled_shift(study, tmp_path):
         options = found[place].shape[1]
         moved = found[place] @ np.arange(options) / (options - 1)
         np.testing.assert_allclose(moved, values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "of"),
+    [
+        ({"countries": ["SE"]}, COUNTRIES),
+        ({"questions": ["work"]}, QUESTIONS),
+        ({"personas": [{"gender": "man", "place": "country"}]}, PERSONAS),
+    ],
+)
+def test_nothing_held_out_is_in_the_pool_of_what_is_learnt(study, run, held_out, of):
+    """Other answers from those held out leave what is learnt, and what chooses the epoch, as they were."""
+    stop = {"early_stopping": {"questions": ["taxes"]}, "epochs": 4}
+    pooled = with_fit(study, targets="pooled", held_out=held_out, **stop)
+    effects = read_effects(run.survey_effects)
+    unseen = parts(effects, pooled.fit.held_out, pooled, pooled.fit.validation) == of
+    assert 0 < unseen.sum() < len(effects)
+    turned = effects.copy()
+    turned.loc[unseen, ["p_reference", "p_treated"]] = effects.loc[unseen, ["p_treated", "p_reference"]].to_numpy()
+    turned.loc[unseen, "shift"] = -3 * effects.loc[unseen, "shift"]
+    before, after = (targets(pooled, table) for table in (effects, turned))
+    for part in (TRAINED, VALIDATION):
+        assert before[part]
+        for one, other in zip(before[part], after[part], strict=True):
+            np.testing.assert_array_equal(one.effect, other.effect)
 
 
 def rows(errors, sizes):

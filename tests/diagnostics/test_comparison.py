@@ -17,6 +17,7 @@ from causal.tables import distributions_schema, read_distributions, read_effects
 from diagnostics.comparison import compare, comparison_tables
 from diagnostics.diagnosis import MARGINAL, PERFECT, UNIFORM, diagnose
 from diagnostics.inputs import load_inputs
+from diagnostics.origins import origin_notes
 from diagnostics.report import main
 
 KEY = ["country", "question", "gender", "home"]
@@ -255,6 +256,29 @@ def test_validation_questions_are_a_part_of_their_own(compared: Run, study: Stud
     assert "On the 1 question that chose its epoch, the effect distance went from" in page
     assert "trained on 3 of 6 questions, never on q4, q5, its epoch chosen on q3" in page
     assert "chose the epoch" in (compared.path / "figures" / "scatter.svg").read_text(encoding="utf-8")
+
+
+def test_a_rival_that_learnt_what_chooses_the_epoch_is_left_out(
+    compared: Run, study: Study, toy: SimpleNamespace
+) -> None:
+    add_rivals(compared, study, toy)
+    assert "anchor" in numbers(compared)["held_out"]
+    retrain(compared, study, early_stopping={"questions": ["q3"], "patience": 1})
+    assert "anchor" not in numbers(compared)["validation"]
+    assert "holds out other parts" in load_inputs(str(compared.path)).left_out["anchor"]
+
+
+def test_rivals_trained_otherwise_are_named(compared: Run, study: Study, toy: SimpleNamespace) -> None:
+    add_rivals(compared, study, toy)
+    retrain(compared, study, schedule="effect", seed=7)
+    assert not origin_notes(load_inputs(str(compared.path)))
+    retrain(compared, study, schedule="effect", learning_rate=1e-3, epochs=5)
+    fit = compared.inputs("fit/anchor")
+    compared.record(study, "fit/anchor", fit | {"fit": fit["fit"] | {"epochs": 2, "learning_rate": 2e-5}}, [])
+    (said,) = origin_notes(load_inputs(str(compared.path)))
+    assert said.startswith(
+        "Not all were trained alike: ace with epochs 6 and learning_rate 0.001; anchor with epochs 2 and learning_rate 2e-05."
+    )
 
 
 def test_what_captions_say_of_halves(tmp_path: Path, toy: SimpleNamespace) -> None:
