@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from align.memory import out_of_memory
 from align.parallel import ALONE, Processes, note
 from align.sharding import held
 from causal.errors import InputError, RunError
@@ -73,7 +74,7 @@ def _bytes_or_too_many(model: Any, forward: Callable[[], torch.Tensor]) -> float
     try:
         return kept_bytes(model, forward)
     except RuntimeError as error:
-        if not _is_memory(error):
+        if not out_of_memory(error):
             raise
     _free()
     return math.inf
@@ -121,7 +122,7 @@ def within_memory(model: Any, may_change: bool, work: Callable[[], T], what: str
     try:
         return work()
     except RuntimeError as error:
-        if not _is_memory(error):
+        if not out_of_memory(error):
             raise
         causal = model.get_base_model()
         if not may_change or recomputes(model) or not causal.supports_gradient_checkpointing:
@@ -134,12 +135,6 @@ def within_memory(model: Any, may_change: bool, work: Callable[[], T], what: str
     _free()
     recompute(model)
     return within_memory(model, False, work, what)
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _free() -> None:

@@ -63,11 +63,14 @@ def score_model(
     """Return the log-probabilities of every (country, question), going on from what the folder holds of them."""
     from align.engine import Engine
     from align.plan import token_budget
-    from align.questions import ask
+    from align.questions import ask, require_askable
     from align.scoring import plain
     from causal.cli import progress_bars
 
-    parts = Parts(folder, inputs, token_budget(plain(loaded.model)))
+    causal = plain(loaded.model)
+    made_on = {"device": causal.device.type, "dtype": str(causal.dtype)}  # other bits elsewhere
+    parts = Parts(folder, {**inputs, **made_on}, token_budget(causal))
+    require_askable(study, loaded, [key for key in keys if key not in parts.scores], who)
     engine = Engine(loaded.model, parts.budget)
     with progress_bars() as bars:
         done = sum(key in parts.scores for key in keys)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from align.judging import OUT_OF_MEMORY, Judge
 from align.masks import no_tree
+from align.memory import out_of_memory
 from align.parallel import ALONE, Processes, note
-from align.plan import SHARE, free_memory, token_budget
-from align.scoring import (
-    COARSE_TOLERANCE,
-    FOREST,
-    PREFIX,
-    ROW_TOKENS,
-    ROWS,
-    TOLERANCE,
-    TREE,
-    Way,
-    difference,
-    plain,
-)
-from align.sharding import is_sharded, recover
-from causal.errors import InputError
+from align.plan import packs, token_budget
+from align.scoring import FOREST, PREFIX, ROW_TOKENS, ROWS, TREE, Way, plain
+from causal.errors import InputError, RunError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from align.questions import Asked
@@ -37,6 +24,7 @@ WAYS = (FOREST, TREE, PREFIX, ROWS)
 TRAINABLE = (TREE, ROWS)
 """Those whose gradients are known to be right on every device: a cache is written to in place, and FlexAttention has no
 backward pass on a CPU."""
+_NOTHING = (0, 0)
 
 
 def trainable_way(model: Any, questions: Iterable[Asked], processes: Processes = ALONE) -> Way:
@@ -48,6 +36,8 @@ def trainable_way(model: Any, questions: Iterable[Asked], processes: Processes =
     ------
     InputError
         No way of scoring that gradients flow through equals one-by-one scoring with this model.
+    RunError
+        Memory does not suffice for a single row.
     """
     engine = Engine(model, ROW_TOKENS, TRAINABLE, processes)
     engine.check(sorted(questions, key=lambda asked: -len(asked.trie.ids)))
@@ -57,8 +47,9 @@ def trainable_way(model: Any, questions: Iterable[Asked], processes: Processes =
 class Engine:
     """Scores questions with one model, and never in a way that was not seen to equal one-by-one scoring.
 
-    Ways are tried from the fastest to the plainest, on the first question and again on each that is larger than all
-    before it. One that fails to equal one-by-one scoring is given up for good, which is said on stderr.
+    Ways are tried from the fastest to the plainest: on the first question, again on each that is larger than all
+    before it, and on the first pack of several. One that fails to equal one-by-one scoring is given up for good, which
+    is said on stderr; so is one that needs more memory for a single question than there is.
 
     Parameters
     ----------
@@ -74,17 +65,19 @@ class Engine:
     Attributes
     ----------
     budget : int
-        Tokens in one forward pass; halved whenever memory runs out.
+        Tokens in one forward pass; where memory runs out, half of what it ran out on.
     """
 
     def __init__(
         self, model: Any, budget: int | None = None, ways: Sequence[Way] = WAYS, processes: Processes = ALONE
     ) -> None:
         self.model = model
+        self._judge = Judge(model)
         self._processes = processes
         self.budget = budget or token_budget(plain(model))
         self._ways = _possible(plain(model), ways)
-        self._largest = (0, 0)
+        self._seen = _NOTHING
+        self._seen_packed = False
 
     @property
     def way(self) -> Way:
@@ -94,21 +87,24 @@ class Engine:
     def score(self, pack: Sequence[Asked]) -> list[np.ndarray]:
         """Return each question's log-probabilities, not renormalised: arrays of float64, shape (personas, K).
 
+        All go through the model together if that is within the budget, else in several passes.
+
         Raises
         ------
         InputError
             No way of scoring equals one-by-one scoring with this model.
-        torch.OutOfMemoryError
+        RunError
             Memory does not suffice for a single row.
         """
         import torch
 
+        found: dict[int, np.ndarray] = {}
         with torch.no_grad():
-            self.check(pack)
-            scores = self._within_memory(pack).double().cpu().numpy()
-        ends = np.cumsum([asked.trie.sequences for asked in pack])
-        parts = np.split(scores, ends[:-1])
-        return [part.reshape(-1, asked.options) for part, asked in zip(parts, pack, strict=True)]
+            while left := [i for i in range(len(pack)) if i not in found]:
+                fitting = packs([len(pack[i].trie.ids) for i in left], self.budget)[0]
+                part = [left[i] for i in fitting]
+                found |= zip(part, self._at_once([pack[i] for i in part]), strict=False)
+        return [found[i] for i in range(len(pack))]
 
     def check(self, questions: Iterable[Asked]) -> None:
         """Compare the way in use with one-by-one scoring on each question that is larger than all before it; go on to
@@ -118,65 +114,84 @@ class Engine:
         ------
         InputError
             No way is left.
+        RunError
+            Memory does not suffice for a single row.
         """
         for asked in questions:
             self._check(asked)
 
     def _check(self, asked: Asked) -> None:
         size = (len(asked.trie.ids), int(asked.trie.depth.max()))
-        if all(now <= before for now, before in zip(size, self._largest, strict=True)):
+        if all(now <= before for now, before in zip(size, self._seen, strict=True)):
             return
-        while why := next(filter(None, self._processes.gather(self._wrong(asked))), None):
-            given_up = self._ways.pop(0)
-            if not self._ways:
-                raise InputError(
-                    f"this model cannot be scored: {given_up.name} and one-by-one scoring differ on question "
-                    f"{asked.question} ({why}), so nothing measured with it would be right"
-                )
-            _say_given_up(given_up, why, self.way)
-        self._largest = (max(size[0], self._largest[0]), max(size[1], self._largest[1]))
+        while why := self._unfit(asked):
+            self._fall_back(why, [asked])
+        self._seen = (max(size[0], self._seen[0]), max(size[1], self._seen[1]))
 
-    def _wrong(self, asked: Asked) -> str | None:
-        """Return why the way in use is wrong for a question, or None if it is right."""
-        for model, limit in _judges(self.model):
-            try:
-                apart = difference(model, asked.trie, asked.encoded, self.way, self.budget)
-            except _UNFIT as error:
-                if _out_of_memory(error):
-                    raise
-                recover(model)
-                return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            if not apart <= limit:
-                return f"probabilities differ by {apart:.2g}, allowed are {limit:g}"
-        return None
+    def _unfit(self, asked: Asked) -> str | None:
+        """Return why the way in use is wrong for a question in any process."""
+        found = self._processes.gather(self._judge.unfit(asked, self.way, self.budget))
+        return next(filter(None, found), None)
 
-    def _within_memory(self, pack: Sequence[Asked]) -> torch.Tensor:
-        """Score a pack; when memory runs out, halve the budget and the pack, and score what is left alone as rows."""
-        import torch
+    def _at_once(self, pack: Sequence[Asked]) -> list[np.ndarray]:
+        """Score a pack in one go; nothing if that did not do, and less at once or another way is to be tried."""
+        self.check(pack)
+        parts = self._through_model(pack)
+        if why := self._unfit_in_pack(pack, parts) if parts else OUT_OF_MEMORY:
+            self._fall_back(why, pack)
+            return []
+        return [
+            part.double().cpu().numpy().reshape(-1, asked.options) for part, asked in zip(parts, pack, strict=True)
+        ]
 
+    def _through_model(self, pack: Sequence[Asked]) -> Sequence[torch.Tensor]:
+        """Return each question's scores, or nothing if memory ran out."""
         try:
-            return self.way.score(self.model, [asked.trie for asked in pack], self.budget)
+            scores = self.way.score(self.model, [asked.trie for asked in pack], self.budget)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or (self.budget == 1 and len(pack) == 1):
+            if not out_of_memory(error):
                 raise
-        self.budget = max(1, self.budget // 2)
-        if len(pack) == 1 and self.way is not ROWS:
-            self._ways, self._largest = [ROWS], (0, 0)
-            self.check(pack)
-        print(f"out of memory; going on with {self.way.name}, {self.budget} tokens at once", file=sys.stderr)
-        half = len(pack) // 2
-        return torch.cat([self._within_memory(part) for part in (pack[:half], pack[half:]) if part])
+            return ()
+        return scores.split([asked.trie.sequences for asked in pack])
 
+    def _unfit_in_pack(self, pack: Sequence[Asked], parts: Sequence[torch.Tensor]) -> str | None:
+        """Return why the first pack of several is wrong: its last question has most beside it."""
+        if len(pack) == 1 or self._seen_packed:
+            return None
+        why = self._judge.unfit_in_pack(pack[-1], parts[-1])
+        self._seen_packed = not why
+        return why
 
-_UNFIT = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, NotImplementedError, ImportError)
-"""What a model raises that is given a mask, a position or a cache that it was not made for."""
+    def _fall_back(self, why: str, pack: Sequence[Asked]) -> None:
+        if why == OUT_OF_MEMORY:
+            self._make_room(pack)
+        else:
+            self._give_up(why, pack[-1])
 
+    def _make_room(self, pack: Sequence[Asked]) -> None:
+        """Go on with half as many tokens; if they are one question's, in the next way, as long as there is one."""
+        if len(pack) == 1 and len(self._ways) > 1:
+            self._give_up(OUT_OF_MEMORY, pack[0])
+            return
+        if self.budget == 1:
+            raise RunError(
+                f"out of memory on question {pack[0].question} ({pack[0].country}) even row by row; finished work is "
+                "kept. Free memory, use fewer attributes or a smaller model, and run the same command to go on"
+            )
+        size = len(pack) * max(len(asked.trie.ids) for asked in pack)
+        self.budget = max(1, min(self.budget, size) // 2)
+        note(f"out of memory; going on with {self.way.name}, {self.budget} tokens (or one row) at once")
 
-def _out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    told = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in told)
+    def _give_up(self, why: str, asked: Asked) -> None:
+        """Go on with the next way, which has been compared with one-by-one scoring on nothing yet."""
+        given_up = self._ways.pop(0)
+        if not self._ways:
+            raise InputError(
+                f"this model cannot be scored: {given_up.name} and one-by-one scoring differ on question "
+                f"{asked.question} ({why}), so nothing measured with it would be right"
+            )
+        self._seen, self._seen_packed = _NOTHING, False
+        _say_given_up(given_up, why, self.way)
 
 
 def _possible(causal: Any, ways: Sequence[Way]) -> list[Way]:
@@ -191,16 +206,3 @@ def _possible(causal: Any, ways: Sequence[Way]) -> list[Way]:
 
 def _say_given_up(way: Way, why: str, following: Way) -> None:
     note(f"this model cannot be scored by {way.name} ({why}); trying {following.name}")
-
-
-def _judges(model: Any) -> Iterator[tuple[Any, float]]:
-    """Give the models to compare on, and what each may differ by: itself; if it is coarse and whole, a float32 copy."""
-    causal = plain(model)
-    if causal.dtype.itemsize >= 4:
-        yield model, TOLERANCE
-        return
-    yield model, COARSE_TOLERANCE
-    if is_sharded(model):
-        return
-    if 4 * sum(weight.numel() for weight in causal.parameters()) < SHARE * free_memory(causal.device):
-        yield copy.deepcopy(causal).float(), TOLERANCE

@@ -22,6 +22,8 @@ def no_tree(causal: Any) -> str | None:
         return f"it has layers of {', '.join(other).replace('_', ' ')}"
     if "local" in (getattr(config, "attention_layers", None) or ()):
         return "its local attention counts places in the row"
+    if getattr(config, "attn_temperature_tuning", False) and not all(config.no_rope_layers):
+        return "it scales attention by places in the row"
     if getattr(config, "alibi", False):
         return "its attention biases count places in the row"
     return None
@@ -52,10 +54,12 @@ def _layer_types(config: Any) -> list[str]:
 def _sees(kind: str, config: Any, depth: torch.Tensor, end: torch.Tensor) -> Callable[..., torch.Tensor]:
     """Return whether place q of row b sees place k, as a function of index tensors (FlexAttention's ``mask_mod``)."""
 
+    reach = depth + config.sliding_window if kind == SLIDING else depth  # booleans over pairs of places, not numbers
+
     def sees(b: Any, h: Any, q: Any, k: Any) -> torch.Tensor:
         seen = (k <= q) & (q < end[b, k])
         if kind == SLIDING:
-            seen = seen & (depth[b, q] - depth[b, k] < config.sliding_window)
+            seen = seen & (depth[b, q] < reach[b, k])
         elif kind == CHUNKED:
             size = config.attention_chunk_size
             seen = seen & (depth[b, q] // size == depth[b, k] // size)

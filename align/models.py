@@ -10,11 +10,14 @@ import shutil
 import sys
 import tempfile
 import textwrap
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causal.errors import InputError
+from align.memory import out_of_memory
+from causal.errors import InputError, RunError
 from causal.extras import require
 from causal.runs import file_hash
 
@@ -118,31 +121,18 @@ def load_model(name: str, adapter: Path | None = None, on_host: bool = False) ->
     Raises
     ------
     InputError
-        The model or the adapter cannot be loaded; the message says why.
+        The model or the adapter cannot be loaded, or lacks weights; the message says why.
+    RunError
+        Memory does not suffice for the model.
     """
     located = locate_model(name)
-    local = Path(located).is_dir()
-    if local:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = {"local_files_only": local, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(located, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            located,
-            dtype=torch.bfloat16 if device == "cuda" else torch.float32,
-            use_safetensors=True,
-            **options,
-        )
-        if not on_host:
-            model.to(torch.device(device))  # type: ignore[arg-type]
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        tokenizer, model, found = _loaded(located, on_host)
+    except _unloadable() as error:
+        if out_of_memory(error):
+            raise RunError(f"out of memory while loading model {name!r}; free some or take a smaller model") from error
         raise InputError(f"model {name!r} cannot be loaded: {_on_one_line(error)}") from error
+    _require_whole(name, found["missing_keys"], found["mismatched_keys"])
     if not tokenizer.is_fast:
         raise InputError(f"model {name!r} has no fast tokenizer, whose character offsets are needed; convert it first")
     model.requires_grad_(False)
@@ -153,17 +143,80 @@ def load_model(name: str, adapter: Path | None = None, on_host: bool = False) ->
     return Loaded(name, model.eval(), tokenizer, fingerprint)
 
 
-def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
-    if not (adapter / "adapter_config.json").is_file():
+def _loaded(located: str, on_host: bool) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, dict[str, Any]]:
+    """Return tokenizer, model, and what transformers says of the weights in its files."""
+    local = Path(located).is_dir()
+    if local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = {"local_files_only": local, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(located, **options)
+    model, found = AutoModelForCausalLM.from_pretrained(
+        located,
+        dtype=torch.bfloat16 if device == "cuda" else torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # `_require_whole` names them
+        **options,
+    )
+    return tokenizer, model if on_host else model.to(torch.device(device)), found
+
+
+def _unloadable() -> tuple[type[Exception], ...]:
+    """Return what transformers and peft raise on files that are not whole, or not what they should be."""
+    from safetensors import SafetensorError
+
+    return OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, SafetensorError
+
+
+def _require_whole(name: str, missing: Iterable[str], mismatched: Iterable[tuple[Any, ...]]) -> None:
+    """Raise `InputError` if transformers made up weights: it draws those that it does not find, with a warning only."""
+    if missing := sorted(missing):
         raise InputError(
-            f"adapter folder {adapter} holds no adapter_config.json; give a folder written by align.fit or peft"
+            f"model {name!r} lacks {len(missing)} of its weights, which would be random: {_some(missing)}; "
+            "give a folder with all files of the model"
         )
-    from peft import PeftModel
+    if wrong := sorted(f"{key} is {_shape(there)}, not {_shape(wanted)}" for key, there, wanted in mismatched):
+        raise InputError(f"model {name!r} has weights that its config.json does not describe: {_some(wrong)}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shape(size: Iterable[int]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
+    """Put an adapter on a model: all of its weights, from safetensors, and only one that changes the model's layers."""
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / file).is_file():
+            raise InputError(
+                f"adapter folder {adapter} holds no {file}; give a folder written by align.fit or peft (weights in "
+                "other files, such as adapter_model.bin, are not read: save them with peft as safetensors)"
+            )
+    from peft import PeftConfig, PeftModel
 
     try:
-        return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError) as error:
+        kind = PeftConfig.from_pretrained(str(adapter))
+        if not kind.is_prompt_learning:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", ".*missing adapter keys")
+                return PeftModel.from_pretrained(model, str(adapter))
+    except (*_unloadable(), UserWarning) as error:
+        if out_of_memory(error):
+            raise RunError(f"out of memory while loading adapter {adapter}; free memory") from error
         raise InputError(f"adapter {adapter} does not fit this model: {_on_one_line(error)}") from error
+    raise InputError(
+        f"adapter {adapter} learnt a prompt ({kind.peft_type.value}), not changes to the model's layers, and "
+        "would be left out when the model is scored; give a LoRA adapter"
+    )
 
 
 def _on_one_line(error: Exception) -> str:

@@ -29,7 +29,8 @@ class Parts:
         Everything the scores depend on.
     budget : int
         Tokens of a forward pass if the measurement begins here. One that goes on keeps the number it began with, so
-        that its packs, and with them the last bits of its scores, are those of a run that was not killed.
+        that its packs, and with them the last bits of its scores, are those of a run that was not killed; but not a
+        number of which less than half fits into memory now, which is said: it may be what the run was killed for.
 
     Attributes
     ----------
@@ -54,6 +55,10 @@ class Parts:
         if begun.get("inputs") != digest:
             shutil.rmtree(folder, ignore_errors=True)
             begun = {"inputs": digest, "budget": budget}
+            write_json(folder / "begun.json", begun)
+        if 2 * budget < int(begun["budget"]):
+            note(f"going on with {budget} tokens at once, as memory has room for; it began with {begun['budget']}")
+            begun["budget"] = budget
             write_json(folder / "begun.json", begun)
         self.budget = int(begun["budget"])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+from align.memory import free_memory
 
 CPU_TOKENS = 2048
 """Tokens in one forward pass on a CPU; more gain nothing there."""
@@ -11,6 +14,8 @@ CUDA_TOKENS = 65536
 """The same on a GPU."""
 SHARE = 0.5
 """Share of the free memory that a forward pass may fill."""
+PAIR = 4
+"""Bytes for each pair of tokens in a forest while its block mask is made, which goes through dense boolean ones."""
 
 
 def packs(sizes: Sequence[int], budget: int) -> list[list[int]]:
@@ -41,9 +46,10 @@ def bytes_per_token(config: Any, element: int) -> int:
     """Return an upper estimate of what a token of a forward pass without gradients holds at its peak, in bytes.
 
     The widest moment is either inside a layer (hidden state in, out and normalised, queries, keys, values and
-    attention output: 8 hidden sizes; gate, up and product of the feed-forward: 3 intermediate sizes) or at the output
-    layer (logits in float32 and their exponentials, if every token predicted). A dense tree mask adds 5 bytes (boolean,
-    and float32 where a kernel wants it so) for each of at most `CPU_TOKENS` other tokens of a trie.
+    attention output: 8 hidden sizes; gate, up and product of the feed-forward: 3 intermediate sizes, of the widest
+    layer) or at the output layer (logits in float32 and their exponentials, if every token predicted). A dense tree
+    mask adds 5 bytes (boolean, and float32 where a kernel wants it so) for each of at most `CPU_TOKENS` other tokens of
+    a trie.
 
     Parameters
     ----------
@@ -53,25 +59,32 @@ def bytes_per_token(config: Any, element: int) -> int:
         Bytes of one number of the model's body.
     """
     hidden = config.hidden_size
-    intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
-    experts = getattr(config, "num_experts_per_tok", None) or 1
+    intermediate = _largest(config, "intermediate_size") or 4 * hidden
+    experts = _largest(config, "num_experts_per_tok") or 1
     inside = element * (8 * hidden + 3 * intermediate * experts)
     return inside + 2 * 4 * config.vocab_size + 5 * CPU_TOKENS
 
 
-def free_memory(device: Any) -> int:
-    """Return the bytes free on a torch device now."""
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.mem_get_info(device)[0]
-    import psutil
-
-    return psutil.virtual_memory().available
+def bytes_per_pass(config: Any, element: int) -> int:
+    """Return what a forward pass holds however few its tokens are: a float32 copy of a coarse output layer."""
+    return 4 * config.vocab_size * config.hidden_size if element < 4 else 0
 
 
 def token_budget(causal: Any) -> int:
     """Return how many tokens one forward pass of a model may have on its device, by the memory free now."""
-    most = CUDA_TOKENS if causal.device.type == "cuda" else CPU_TOKENS
-    each = bytes_per_token(causal.config.get_text_config(), causal.dtype.itemsize)
-    return max(1, min(most, int(SHARE * free_memory(causal.device) / each)))
+    cuda = causal.device.type == "cuda"
+    config, element = causal.config.get_text_config(), causal.dtype.itemsize
+    room = max(0.0, SHARE * free_memory(causal.device) - bytes_per_pass(config, element))
+    fitting = _tokens_in(room, bytes_per_token(config, element), PAIR if cuda else 0)
+    return max(1, min(CUDA_TOKENS if cuda else CPU_TOKENS, int(fitting)))
+
+
+def _tokens_in(room: float, each: int, pair: int) -> float:
+    """Return the n with ``each * n + pair * n**2 == room``."""
+    return 2 * room / (each + math.sqrt(each**2 + 4 * pair * room))
+
+
+def _largest(config: Any, name: str) -> int | None:
+    """Return a size of a model's layers; some families list it layer by layer."""
+    found = getattr(config, name, None)
+    return max(found) if isinstance(found, list | tuple) else found

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import itertools
-import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from align.templates import frame
 from causal.errors import InputError
 from causal.sections import Question
 from causal.study import Study
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 Persona = Mapping[str, str]
 """The level of each specified attribute."""
-_MARK, _ANSWER = "\u2063question\u2063", "\u2063answer\u2063"
-_DATE, _NOW = datetime.date(2025, 1, 1), r"""strftime_now\((['"])(.*?)\1\)"""
 _REFLECT = """Before choosing, think it through as an anthropologist who knows the person would.
 From outside (etic): the place and its history, what people in this position are taught and expected to do, what they \
 live on, and which pressures of money, family and law they are under.
@@ -122,17 +119,6 @@ class Encoded:
     start: int
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """The text around a prompt: a chat template's, or none. ``gap`` opens an answer, ``end`` closes it."""
-
-    before: str
-    after: str
-    gap: str
-    end: str
-    special_tokens: bool
-
-
 def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what: str) -> list[list[Encoded]]:
     """Tokenise every prompt with every option, jointly, so that no cut changes a token.
 
@@ -156,7 +142,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what
     Raises
     ------
     InputError
-        Two options have the same tokens, or a prompt is longer than the model's context.
+        Two options have the same tokens, or the chat template cannot be used.
     """
     encoded = _encode(tokenizer, wordings, end=False)
     if _ambiguous(encoded):
@@ -170,15 +156,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], end: bool) -> list[list[Encoded]]:
-    frame = _frame(tokenizer)
-    prompts = [frame.before + words.prompt + frame.after for words in wordings]
-    closing = frame.end if end else ""
+    around = frame(tokenizer)
+    prompts = [around.before + words.prompt + around.after for words in wordings]
+    closing = around.end if end else ""
     texts = [
-        prompt + frame.gap + option + closing
+        prompt + around.gap + option + closing
         for prompt, words in zip(prompts, wordings, strict=True)
         for option in words.options
     ]
-    batch = tokenizer(texts, add_special_tokens=frame.special_tokens, return_offsets_mapping=True)
+    batch = tokenizer(texts, add_special_tokens=around.special_tokens, return_offsets_mapping=True)
     tokens = iter(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
     return [
         _from_common_start([next(tokens) for _ in words.options], len(prompt))
@@ -203,41 +189,6 @@ def _from_common_start(options: Sequence[tuple[list[int], list[tuple[int, int]]]
     start = min(*starts, common)
     assert start > 0
     return [Encoded(ids, start) for ids in kept]
-
-
-def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
-    """Return a tokenizer's frame, from what its chat template makes of marks in place of question and answer.
-
-    What stands between the question and an answer in a finished conversation is what an answer follows: some templates
-    put more there (an empty train of thought, a channel) than they ask a model to go on from.
-    """
-    if not tokenizer.chat_template:
-        return _Frame("", "\nAnswer:", " ", tokenizer.eos_token or "\n", special_tokens=True)
-    user, assistant = {"role": "user", "content": _MARK}, {"role": "assistant", "content": _ANSWER}
-    asked = _rendered(tokenizer, [user], ask=True).split(_MARK)
-    answered = re.split(f"{_MARK}|{_ANSWER}", _rendered(tokenizer, [user, assistant]))
-    if len(asked) != 2 or len(answered) != 3:
-        raise InputError(
-            "the tokenizer's chat template does not show a question and its answer exactly once, as they are; "
-            "use a tokenizer with another template, or with none"
-        )
-    (before, after), (_, between, rest) = asked, answered
-    end = rest.rstrip("\n") or tokenizer.eos_token or "\n"
-    return _Frame(before, between if between.startswith(after) else after, "", end, special_tokens=False)
-
-
-def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], ask: bool = False) -> str:
-    """Apply the chat template; templates that tell the date tell the same one every day."""
-    dated = re.sub(_NOW, lambda call: repr(_DATE.strftime(call[2])), tokenizer.get_chat_template())
-    found = tokenizer.apply_chat_template(
-        messages,
-        tokenize=False,
-        add_generation_prompt=ask,
-        chat_template=dated,
-        date_string=_DATE.strftime("%d %b %Y"),
-        enable_thinking=False,
-    )
-    return str(found)
 
 
 def _ambiguous(encoded: Sequence[Sequence[Encoded]]) -> tuple[int, int] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,24 @@ def option_logprobs(model: Any, trie: Trie, options: int, way: Way = TREE) -> to
 
 
 def difference(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]], way: Way = TREE, tokens: int = 1) -> float:
-    """Return by how much a way of scoring differs from one-by-one scoring, on the first and the last prompt.
+    """Return by how much a way of scoring differs from one-by-one scoring; see `distance`."""
+    import torch
+
+    with torch.no_grad():
+        return distance(model, encoded, way.score(model, [trie], tokens))
+
+
+def distance(model: Any, encoded: Sequence[Sequence[Encoded]], scores: torch.Tensor) -> float:
+    """Return by how much a question's scores differ from one-by-one scoring, on the first and the last prompt.
+
+    Parameters
+    ----------
+    model : PreTrainedModel or PeftModel
+        What they were scored with.
+    encoded : sequence of sequence of Encoded
+        The question's prompts, and their options.
+    scores : Tensor, shape (sequences,)
+        Log-probabilities, prompt by prompt, option by option.
 
     Returns
     -------
@@ -126,20 +144,24 @@ def difference(model: Any, trie: Trie, encoded: Sequence[Sequence[Encoded]], way
     options = len(encoded[0])
     with torch.no_grad():
         alone = one_by_one_logprobs(model, [*encoded[0], *encoded[-1]]).reshape(2, options)
-        found = way.score(model, [trie], tokens).reshape(-1, options)[[0, -1]]
+    found = scores.reshape(-1, options)[[0, -1]]
     apart = [(found.exp() - alone.exp()).abs(), (found.softmax(dim=-1) - alone.softmax(dim=-1)).abs()]
     return float(torch.stack(apart).max())
 
 
 def one_by_one_logprobs(model: Any, encoded: Sequence[Encoded]) -> torch.Tensor:
-    """Score each sequence alone with the model's own forward pass: the reference for every other way."""
+    """Score each sequence alone with the model's own forward pass: the reference for every other way.
+
+    The output layer is that of the other ways, in float32, so that what differs is what they do otherwise.
+    """
     import torch
 
     causal = plain(model)
     found = []
     for item in encoded:
         ids = torch.tensor([item.ids], device=causal.device)
-        logits = causal(input_ids=ids, use_cache=False).logits[0].float()
+        with _fine_output(causal):
+            logits = causal(input_ids=ids, use_cache=False).logits[0].float()
         logp = torch.log_softmax(logits[item.start - 1 : -1], dim=-1)
         found.append(logp.gather(1, ids[0, item.start :, None]).sum())
     return torch.stack(found)
@@ -186,16 +208,25 @@ def _selected_logits(
     """
     head = causal.get_output_embeddings()
     selected = head.register_forward_pre_hook(lambda module, given: (given[0].flatten(0, 1)[places][None],))
-    finer = head.register_forward_hook(_in_float32)
     try:
-        output = causal(**inputs)
+        with _fine_output(causal):
+            output = causal(**inputs)
     finally:
         selected.remove()
-        finer.remove()
     if keep:
         keep(output)
     logits = output.logits[0]
     return logits.float() if logits.element_size() < 4 else logits
+
+
+@contextmanager
+def _fine_output(causal: Any) -> Iterator[None]:
+    """Let a model compute its output layer in float32."""
+    finer = causal.get_output_embeddings().register_forward_hook(_in_float32)
+    try:
+        yield
+    finally:
+        finer.remove()
 
 
 def _in_float32(head: Any, given: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:

@@ -87,4 +87,5 @@ def progress_bars(shown: bool = True) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
         disable=not (shown and sys.stderr.isatty()),
+        speed_estimate_period=3600,  # a step may take minutes; rich forgets steps older than this
     )

@@ -68,6 +68,18 @@ TREES = {
 CACHES = {
     "bloom": ("bloom", {**_ALIBI, "initializer_range": 0.3, "bos_token_id": 1, "eos_token_id": 2}),
     "mpt": ("mpt", {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 128, "initializer_range": 0.3}),
+    "llama4-scaled": (
+        "llama4_text",
+        {
+            **_BASE,
+            "head_dim": 8,
+            "num_local_experts": 2,
+            "intermediate_size_mlp": 64,
+            "no_rope_layers": [1, 0],
+            "floor_scale": 4,
+            "attn_scale": 2.0,
+        },
+    ),
     "gpt-neo": (
         "gpt_neo",
         {

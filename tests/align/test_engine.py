@@ -11,11 +11,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from families import CACHES, ROWS_ONLY, TREES, alone, asked, make
 
-from align import engine as engine_module
-from align.engine import Engine
+from align.engine import Engine, trainable_way
 from align.scoring import FOREST, PREFIX, ROWS, TREE, Way, option_logprobs, sequence_logprobs
 from align.trie import build_trie
-from causal.errors import InputError
+from causal.errors import InputError, RunError
 
 
 def assert_right(model, questions, found):
@@ -48,6 +47,7 @@ def test_families_that_take_no_tree_fall_back_and_say_so_once(family, capsys):
     ]
     assert all("); trying " in line for line in told)
     known = {"mamba": "it is recurrent", "lfm2": "layers of conv", "gpt-neo": "counts places in the row"}
+    known["llama4-scaled"] = "scales attention by places in the row"
     assert known.get(family, "") in told[0]
 
 
@@ -128,21 +128,44 @@ def test_a_shift_common_to_all_options_is_a_difference_too():
     assert difference(model, question.trie, question.encoded, way) > 1e-3
 
 
-def test_out_of_memory_halves_the_pack_and_the_budget(capsys):
-    def score(model, tries, tokens):
-        if len(tries) > 1:
+def limited(tokens, way=TREE):
+    """A way that runs out of memory on more tokens, padding counted in; what it was given is noted in ``packs``."""
+
+    def score(model, tries, at_once):
+        size = len(tries) * max(len(trie.ids) for trie in tries)
+        packs.append((len(tries), size))
+        if size > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
-        return TREE.score(model, tries, tokens)
+        return way.score(model, tries, at_once)
 
-    model, questions = make("llama"), [asked(0), asked(1), asked(2)]
-    engine = Engine(model, budget=512, ways=[Way("greedy", score), ROWS])
-    assert_right(model, questions, engine.score(questions))
-    assert engine.way.name == "greedy"
-    assert engine.budget == 128
-    assert "out of memory; going on with greedy, 256 tokens at once" in capsys.readouterr().err
+    packs = []
+    return Way("greedy", score), packs
 
 
-def test_a_question_that_does_not_fit_is_scored_as_rows():
+def test_out_of_memory_makes_all_later_packs_smaller(capsys):
+    model, questions = make("llama"), [asked(seed) for seed in range(4)]
+    size = max(len(question.trie.ids) for question in questions)
+    way, packs = limited(2 * size)
+    engine = Engine(model, budget=512, ways=[way, ROWS])
+    for _ in range(2):
+        assert_right(model, questions, engine.score(questions))
+    assert engine.way is way
+    assert engine.budget == 4 * size // 2
+    failed = [many for many, tokens in packs if tokens > 2 * size]
+    assert failed == [4], "once, and not again by the second measurement of the same pack"
+    assert f"note: out of memory; going on with greedy, {2 * size} tokens" in capsys.readouterr().err
+
+
+def test_questions_come_back_in_the_order_given_however_they_were_packed():
+    model = make("llama")
+    questions = [asked(seed, shared) for seed, shared in ((0, 4), (1, 30), (2, 10), (3, 20))]
+    sizes = [len(question.trie.ids) for question in questions]
+    assert sorted(sizes, reverse=True) != sizes
+    for budget in (1, 2 * max(sizes), 4 * max(sizes)):
+        assert_right(model, questions, Engine(model, budget=budget).score(questions))
+
+
+def test_a_question_that_does_not_fit_is_scored_in_the_next_way(capsys):
     calls = []
 
     def score(model, tries, tokens):
@@ -152,29 +175,90 @@ def test_a_question_that_does_not_fit_is_scored_as_rows():
         return TREE.score(model, tries, tokens)
 
     model, questions = make("llama"), [asked(0)]
-    engine = Engine(model, budget=512, ways=[Way("greedy", score), ROWS])
+    engine = Engine(model, budget=1, ways=[Way("greedy", score), ROWS])
     assert_right(model, questions, engine.score(questions))
     assert engine.way is ROWS
+    assert "cannot be scored by greedy (out of memory); trying plain rows" in capsys.readouterr().err
 
 
-def test_memory_that_never_suffices_is_an_error_and_no_endless_loop(monkeypatch):
-    def score(model, tries, tokens):
-        raise torch.OutOfMemoryError("out of memory")
+def test_a_check_that_does_not_fit_goes_on_to_the_next_way_and_then_to_fewer_tokens(capsys):
+    model, questions = make("llama"), [asked(0)]
+    rows = [len(item.ids) - 1 for options in questions[0].encoded for item in options]
 
-    engine = Engine(make("llama"), budget=64)
-    engine.check([asked(0)])
-    engine._ways = [Way("greedy", score)]
-    monkeypatch.setattr(engine_module, "ROWS", engine._ways[0])
-    with pytest.raises(torch.OutOfMemoryError):
+    def few_rows(model, tries, tokens):
+        if tokens >= 2 * max(rows):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return ROWS.score(model, tries, tokens)
+
+    engine = Engine(model, budget=4096, ways=[limited(0)[0], Way("rows", few_rows)])
+    assert_right(model, questions, engine.score(questions))
+    assert engine.budget < 2 * max(rows)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "note: this model cannot be scored by greedy (out of memory); trying rows"
+    assert told[1:] == [f"note: out of memory; going on with rows, {engine.budget} tokens (or one row) at once"]
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_memory_that_never_suffices_is_one_message_and_no_endless_loop(checked):
+    way, packs = limited(0)
+    engine = Engine(make("llama"), budget=64, ways=[ROWS])
+    if checked:
+        engine.check([asked(0)])
+    engine._ways = [way]
+    with pytest.raises(RunError, match=r"out of memory on question q0 \(NO\) even row by row; finished work is kept"):
         engine.score([asked(0)])
+    assert len(packs) <= 8
 
 
-def test_half_precision_is_judged_on_a_float32_copy_and_the_output_layer_is_float32():
+def test_training_without_memory_for_a_row_is_one_message(monkeypatch):
+    monkeypatch.setattr("align.engine.TRAINABLE", (limited(0)[0], limited(0)[0]))
+    with pytest.raises(RunError, match="out of memory on question q0"):
+        trainable_way(make("llama"), [asked(0)])
+
+
+def test_another_error_in_a_pass_is_no_lack_of_memory():
+    def score(model, tries, tokens):
+        if len(tries) > 1:
+            raise RuntimeError("a bug of ours")
+        return TREE.score(model, tries, tokens)
+
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        Engine(make("llama"), budget=500, ways=[Way("broken", score), ROWS]).score([asked(0), asked(1)])
+
+
+def test_a_way_that_is_wrong_only_beside_others_is_found_out(capsys):
+    def score(model, tries, tokens):
+        scores = TREE.score(model, tries, tokens).clone()
+        if len(tries) > 1:
+            scores[-tries[-1].sequences :] -= 1.0
+        return scores
+
+    model, questions = make("llama"), [asked(0), asked(1), asked(2, shared=20)]
+    engine = Engine(model, budget=500, ways=[Way("a crowded way", score), ROWS])
+    assert_right(model, questions, engine.score(questions))
+    assert engine.way is ROWS
+    assert "a crowded way (probabilities differ by" in capsys.readouterr().err
+
+
+def test_a_pack_is_compared_once(monkeypatch):
+    from align import judging
+
+    seen = []
+    plainly = judging.distance
+    monkeypatch.setattr(judging, "distance", lambda *given: seen.append(1) or plainly(*given))
+    engine = Engine(make("llama"), budget=500)
+    for _ in range(2):
+        engine.score([asked(0)])
+    assert not seen
+    for _ in range(2):
+        engine.score([asked(0), asked(1)])
+    assert len(seen) == 1
+
+
+def test_in_half_precision_the_output_layer_is_float32():
     model = make("llama").bfloat16()
     question = asked(0)
-    engine = Engine(model, budget=512)
-    found = engine.score([question])[0]
-    assert [model.dtype for model, _ in engine_module._judges(model)] == [torch.bfloat16, torch.float32]
+    found = Engine(model, budget=512).score([question])[0]
     # by hand: the bfloat16 body's hidden states, then the output layer in float32
     item = question.encoded[0][0]
     with torch.no_grad():

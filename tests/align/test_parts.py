@@ -22,6 +22,20 @@ def test_scores_are_found_again_bit_by_bit_with_the_budget_they_began_with(tmp_p
     assert again.scores["NO", "work"].tobytes() == SCORES[:1].tobytes()
 
 
+def test_a_budget_that_no_longer_fits_by_half_is_not_kept_and_it_is_said(tmp_path, capsys):
+    """Linux kills a process that takes too much memory without a word, and it would be killed there again."""
+    Parts(tmp_path / "parts", {"model": "a"}, 700).add([("NO", "trust")], [SCORES])
+    assert Parts(tmp_path / "parts", {"model": "a"}, 350).budget == 700
+    assert capsys.readouterr().err == ""
+    smaller = Parts(tmp_path / "parts", {"model": "a"}, 349)
+    assert (smaller.budget, list(smaller.scores)) == (349, [("NO", "trust")])
+    assert capsys.readouterr().err == (
+        "note: going on with 349 tokens at once, as memory has room for; it began with 700\n"
+    )
+    assert Parts(tmp_path / "parts", {"model": "a"}, 9999).budget == 349
+    assert capsys.readouterr().err == ""
+
+
 def test_other_inputs_begin_anew(tmp_path):
     Parts(tmp_path / "parts", {"model": "a"}, 700).add([("NO", "trust")], [SCORES])
     other = Parts(tmp_path / "parts", {"model": "b"}, 800)

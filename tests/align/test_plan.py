@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from align import plan
-from align.plan import bytes_per_token, packs, token_budget
+from align.plan import bytes_per_pass, bytes_per_token, packs, token_budget
 
 
 def test_packs_worked_by_hand():
@@ -31,6 +31,19 @@ def test_bytes_per_token_worked_by_hand():
     assert bytes_per_token(config, 2) == 2 * (800 + 1800) + 8000 + 10240
 
 
+def test_sizes_listed_layer_by_layer_count_as_the_largest():
+    config = SimpleNamespace(hidden_size=100, intermediate_size=[200, 300, 100], vocab_size=1000)
+    config.num_experts_per_tok = [1, 2]
+    assert bytes_per_token(config, 2) == 2 * (800 + 1800) + 8000 + 10240
+
+
+def test_gemma_3n_which_lists_its_layers_sizes_has_a_budget():
+    from transformers import Gemma3nTextConfig
+
+    config = Gemma3nTextConfig(hidden_size=64, intermediate_size=[96, 128], num_hidden_layers=2, vocab_size=500)
+    assert bytes_per_token(config, 2) == 2 * (8 * 64 + 3 * 128) + 8 * 500 + 10240
+
+
 def test_the_budget_follows_the_free_memory_up_to_what_pays(monkeypatch):
     config = SimpleNamespace(hidden_size=100, intermediate_size=300, vocab_size=1000)
     config.get_text_config = lambda: config
@@ -38,6 +51,29 @@ def test_the_budget_follows_the_free_memory_up_to_what_pays(monkeypatch):
     for free, tokens in [(25040 * 200, 100), (10**12, plan.CPU_TOKENS), (0, 1)]:
         monkeypatch.setattr(plan, "free_memory", lambda device, free=free: free)
         assert token_budget(causal) == tokens
+
+
+def test_a_coarse_models_float32_output_layer_comes_first(monkeypatch):
+    config = SimpleNamespace(hidden_size=100, intermediate_size=300, vocab_size=1000)
+    config.get_text_config = lambda: config
+    assert bytes_per_pass(config, 2) == 4 * 1000 * 100
+    assert bytes_per_pass(config, 4) == 0
+    causal = SimpleNamespace(config=config, dtype=torch.bfloat16, device=torch.device("cpu"))
+    each = 2 * (800 + 900) + 8000 + 10240
+    for free, tokens in [(2 * (400_000 + 30 * each), 30), (2 * 399_999, 1)]:
+        monkeypatch.setattr(plan, "free_memory", lambda device, free=free: free)
+        assert token_budget(causal) == tokens
+
+
+def test_on_a_gpu_the_mask_of_a_forest_counts_by_pairs_of_tokens(monkeypatch):
+    config = SimpleNamespace(hidden_size=100, intermediate_size=300, vocab_size=1000)
+    config.get_text_config = lambda: config
+    causal = SimpleNamespace(config=config, dtype=torch.float32, device=torch.device("cuda"))
+    for tokens in (10, 20_000):
+        # 25,040 bytes a token, as above, and 4 for each pair; a thousandth more, so that rounding does not decide
+        free = int(2 * 1.001 * (25_040 * tokens + 4 * tokens**2))
+        monkeypatch.setattr(plan, "free_memory", lambda device, free=free: free)
+        assert tokens <= token_budget(causal) <= 1.001 * tokens
 
 
 def test_free_memory_of_this_machine_is_known():

@@ -167,37 +167,3 @@ def test_a_beginning_that_the_tokenizer_adds_is_kept_once_and_an_end_left_out(ma
     chat = with_specials(make_tokenizer(chat=True), "<|user|> $A <|end|>")
     item = encode(chat, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
     assert chat.decode(item.ids) == "<|user|>Taxes?<|end|>\n<|assistant|>A", "the template puts it there already"
-
-
-def test_a_template_that_tells_the_date_tells_the_same_every_day(make_tokenizer):
-    tokenizer = make_tokenizer(chat=True)
-    tokenizer.chat_template = (
-        "Today is {{ strftime_now('%d %b %Y') }}, or {{ date_string }}.\n" + tokenizer.chat_template
-    )
-    item = encode(tokenizer, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
-    assert tokenizer.decode(item.ids).startswith("Today is 01 Jan 2025, or 01 Jan 2025.\n<|user|>Taxes?")
-
-
-def test_what_a_template_puts_before_every_answer_comes_before_the_options(make_tokenizer):
-    tokenizer = make_tokenizer(chat=True)
-    tokenizer.chat_template = (
-        "{{ 'Be brief.' }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
-        "{% if message['role'] == 'assistant' %}{{ '(no thoughts)' }}{% endif %}"
-        "{{ message['content'] + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-    )
-    item = encode(tokenizer, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
-    assert tokenizer.decode(item.ids) == "Be brief.<|user|>Taxes?<|end|><|assistant|>(no thoughts)A"
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for message in messages %}{{ message['content'] ~ message['content'] }}{% endfor %}",
-        "{% for message in messages %}{{ message['role'] }}{% endfor %}",
-    ],
-)
-def test_a_template_that_repeats_or_drops_the_question_is_refused(make_tokenizer, template):
-    tokenizer = make_tokenizer(chat=True)
-    tokenizer.chat_template = template
-    with pytest.raises(InputError, match="chat template does not show a question and its answer exactly once"):
-        encode(tokenizer, [Wording("Taxes?", ("A", "B"))], "taxes")

@@ -48,6 +48,16 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
     assert progress_bars().disable
 
 
+def test_the_time_left_is_known_however_slow_the_steps_are() -> None:
+    bars, now = progress_bars(), [0.0]
+    bars.get_time = lambda: now[0]
+    bar = bars.add_task("asking", total=10, note="")
+    for _ in range(3):
+        now[0] += 400
+        bars.update(bar, advance=1)
+    assert bars.tasks[0].time_remaining == 7 * 400
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
