@@ -140,9 +140,7 @@ class Engine:
         if why := self._unfit_in_pack(pack, parts) if parts else OUT_OF_MEMORY:
             self._fall_back(why, pack)
             return []
-        return [
-            part.double().cpu().numpy().reshape(-1, asked.options) for part, asked in zip(parts, pack, strict=True)
-        ]
+        return [part.double().cpu().numpy().reshape(-1, asked.options) for part, asked in zip(parts, pack, strict=True)]
 
     def _through_model(self, pack: Sequence[Asked]) -> Sequence[torch.Tensor]:
         """Return each question's scores, or nothing if memory ran out."""

@@ -69,11 +69,15 @@ class Judge:
         try:
             finer = copy.deepcopy(causal).float()
         except _UNFIT as error:
-            return self._without_copy(_said(error))
+            self._go_without_copy(_said(error))
+            return None
         why = _why(finer, lambda: difference(finer, asked.trie, asked.encoded, way, tokens), TOLERANCE)
-        return self._without_copy(why) if why == OUT_OF_MEMORY else why
+        if why != OUT_OF_MEMORY:
+            return why
+        self._go_without_copy(why)
+        return None
 
-    def _without_copy(self, why: str) -> None:
+    def _go_without_copy(self, why: str) -> None:
         self._copied = False
         note(
             f"no float32 copy of the model to compare on ({why}); it is compared as it is, at {COARSE_TOLERANCE:g} "

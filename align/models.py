@@ -156,7 +156,7 @@ def _loaded(located: str, on_host: bool) -> tuple[PreTrainedTokenizerBase, PreTr
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = {"local_files_only": local, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(located, **options)
-    model, found = AutoModelForCausalLM.from_pretrained(
+    both: Any = AutoModelForCausalLM.from_pretrained(
         located,
         dtype=torch.bfloat16 if device == "cuda" else torch.float32,
         use_safetensors=True,
@@ -164,14 +164,15 @@ def _loaded(located: str, on_host: bool) -> tuple[PreTrainedTokenizerBase, PreTr
         ignore_mismatched_sizes=True,  # `_require_whole` names them
         **options,
     )
+    model, found = both
     return tokenizer, model if on_host else model.to(torch.device(device)), found
 
 
 def _unloadable() -> tuple[type[Exception], ...]:
-    """Return what transformers and peft raise on files that are not whole, or not what they should be."""
+    """Return what transformers and peft raise on files that are not whole, or not what they should be, or warn of."""
     from safetensors import SafetensorError
 
-    return OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, SafetensorError
+    return OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, SafetensorError, UserWarning
 
 
 def _require_whole(name: str, missing: Iterable[str], mismatched: Iterable[tuple[Any, ...]]) -> None:
@@ -209,7 +210,7 @@ def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", ".*missing adapter keys")
                 return PeftModel.from_pretrained(model, str(adapter))
-    except (*_unloadable(), UserWarning) as error:
+    except _unloadable() as error:
         if out_of_memory(error):
             raise RunError(f"out of memory while loading adapter {adapter}; free memory") from error
         raise InputError(f"adapter {adapter} does not fit this model: {_on_one_line(error)}") from error

@@ -20,7 +20,7 @@ def off_in_float32(by, limit=torch.float32):
 
     def score(model, tries, tokens):
         seen.append(model.dtype)
-        return TREE.score(model, tries, tokens) + (by if model.dtype == limit else 0.0)
+        return TREE.score(model, tries, tokens) + torch.arange(9) * (by if model.dtype == limit else 0.0)
 
     seen = []
     return Way("off", score), seen
@@ -77,8 +77,9 @@ def test_a_model_that_cannot_be_copied_is_compared_as_it_is(monkeypatch, capsys)
     def never(*given):
         raise TypeError("cannot pickle 'module' object\nand more")
 
+    model = make("llama").bfloat16()
     monkeypatch.setattr(copy, "deepcopy", never)
-    assert Judge(make("llama").bfloat16()).unfit(asked(0), TREE, 512) is None
+    assert Judge(model).unfit(asked(0), TREE, 512) is None
     assert "(TypeError: cannot pickle 'module' object); it is compared as it is" in capsys.readouterr().err
 
 

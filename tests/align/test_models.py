@@ -88,7 +88,7 @@ def test_a_model_that_does_not_fit_into_memory_is_one_message(folder, monkeypatc
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(models, "_loaded", full)
-    with pytest.raises(RunError, match="out of memory while loading model .*smaller model"):
+    with pytest.raises(RunError, match=r"out of memory while loading model .*smaller model"):
         load_model(str(folder / "tiny-model"))
 
 
