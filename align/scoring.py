@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Largest difference of a probability between a way of scoring and one-by-one scoring, in float32."""
 COARSE_TOLERANCE = 0.03
-"""The same in bfloat16, whose own noise is of this size."""
+"""The same in bfloat16, whose own noise reaches half of this (docs/engine.md)."""
 ROW_TOKENS = 2048
 """Tokens of plain rows that go through the model together in training."""
 FLEX_MULTIPLE = 512
