@@ -55,7 +55,7 @@ def frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
         The template cannot be applied, hides or repeats the question, or opens a thought in a way that is not known.
     """
     if not tokenizer.chat_template:
-        return Frame("", "\nAnswer:", " ", tokenizer.eos_token or "\n", special_tokens=True)
+        return Frame("", "\nAnswer:", " ", "\n", special_tokens=True)
     user, assistant = {"role": "user", "content": _MARK}, {"role": "assistant", "content": _ANSWER}
     asked = _rendered(tokenizer, [user], ask=True).split(_MARK)
     answered = re.split(f"{_MARK}|{_ANSWER}", _rendered(tokenizer, [user, assistant]))
