@@ -212,7 +212,7 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
     put more there (an empty train of thought, a channel) than they ask a model to go on from.
     """
     if not tokenizer.chat_template:
-        return _Frame("", "\nAnswer:", " ", tokenizer.eos_token or "\n", special_tokens=True)
+        return _Frame("", "\nAnswer:", " ", "\n", special_tokens=True)
     user, assistant = {"role": "user", "content": _MARK}, {"role": "assistant", "content": _ANSWER}
     asked = _rendered(tokenizer, [user], ask=True).split(_MARK)
     answered = re.split(f"{_MARK}|{_ANSWER}", _rendered(tokenizer, [user, assistant]))
