@@ -173,8 +173,6 @@ def _fit_problems(raw: Any) -> Iterable[_Found]:
     for i, persona in enumerate(_items(raw, "fit", "held_out", "personas")):
         if isinstance(persona, dict):
             yield from _persona_problems(raw, ("fit", "held_out", "personas", i), persona)
-    if _mapping(raw, "fit").get("targets") == "pooled" and "pooled" not in _items(raw, "effects", "estimator"):
-        yield ("fit", "targets"), "pooled effects are not estimated; set effects.estimator: [cell, pooled]"
 
 
 def _question_problems(raw: Any) -> Iterable[_Found]:

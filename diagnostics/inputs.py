@@ -241,7 +241,8 @@ _OF_A_METHOD = ("schedule", "epochs", "held_out", "early_stopping", "seed", "che
 
 def _settings(fit: Mapping[str, Any]) -> dict[str, Any]:
     """Return what methods should be trained alike with; the paper's schedule makes odd epochs even."""
-    epochs = sum(stage.epochs for stage in FitSettings.model_validate(fit).stages)
+    schedule = {key: fit[key] for key in ("schedule", "epochs") if key in fit}
+    epochs = sum(stage.epochs for stage in FitSettings.model_validate(schedule).stages)
     return {"epochs": epochs + epochs % 2} | {key: value for key, value in fit.items() if key not in _OF_A_METHOD}
 
 

@@ -318,8 +318,6 @@ def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
     assert "hold less out" in capsys.readouterr().err
     assert main([*argv, "--set", "fit.held_out={countries: [NO, SE]}"]) == 2
     assert "every country is held out" in capsys.readouterr().err
-    assert main([*argv, "--set", "fit.targets=pooled"]) == 2
-    assert "set effects.estimator: [cell, pooled]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["fit.schedule=[{epochs: 2, effect: 1}]", "fit.weights=precision"])

@@ -106,6 +106,13 @@ def test_options_that_begin_others_get_the_end_of_the_answer(make_tokenizer):
     assert end not in [item.ids[-1] for item in plain]
 
 
+def test_without_a_template_the_answer_ends_with_its_line(make_tokenizer):
+    """What a model that only continues text writes after an answer; hardly one ends the whole text there."""
+    tokenizer = make_tokenizer(chat=False)
+    encoded = encode(tokenizer, [Wording("How many?", ("1", "1 or 2"))], "many")[0]
+    assert [tokenizer.decode(item.ids[item.start :]) for item in encoded] == [" 1\n", " 1 or 2\n"]
+
+
 def test_options_with_equal_tokens_are_named(make_tokenizer):
     with pytest.raises(InputError, match="question many: options 'a' and 'a'"):
         encode(make_tokenizer(chat=True), [Wording("How many?", ("a", "a"))], "many")

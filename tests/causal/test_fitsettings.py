@@ -66,7 +66,6 @@ def test_stages_are_taken_as_they_are() -> None:
         ({"epochs": 2, "schedule": [{"epochs": 1, "effect": 1}]}, "epochs: 2 is given beside a list of stages"),
         ({"epochs": 3}, "3 is odd"),
         ({"weights": "n"}, "fit.weights: Input should be 'equal' or 'precision'"),
-        ({"targets": "pooled"}, "fit.targets: pooled effects are not estimated; set effects.estimator: [cell, pooled]"),
         ({"held_out": {"personas": [{"gendre": "male"}]}}, "unknown attribute 'gendre'; did you mean 'gender'?"),
         ({"held_out": {"personas": [{"gender": "femal"}]}}, "gender has no level 'femal'; did you mean 'female'?"),
         ({"held_out": {"personas": [{"home": "x"}]}}, "home has no level 'x'; known are city, farm"),
@@ -103,10 +102,6 @@ def test_a_held_out_persona_finer_than_those_trained_is_refused() -> None:
     assert "names 2 attributes, but personas are trained with 1" in complaint(both, effects={"granularity": [0, 1]})
     study(both)
     study(both, effects={"granularity": [1, "full"]})
-
-
-def test_pooled_targets_where_pooled_effects_are() -> None:
-    assert study({"targets": "pooled"}, effects={"estimator": ["cell", "pooled"]}).fit.targets == "pooled"
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,8 @@ def test_rivals_trained_otherwise_are_named(compared: Run, study: Study, toy: Si
     compared.record(study, "fit/anchor", fit | {"fit": fit["fit"] | {"epochs": 2, "learning_rate": 2e-5}}, [])
     (said,) = origin_notes(load_inputs(str(compared.path)))
     assert said.startswith(
-        "Not all were trained alike: ace with epochs 6 and learning_rate 0.001; anchor with epochs 2 and learning_rate 2e-05."
+        "Not all were trained alike: ace with epochs 6 and learning_rate 0.001; "
+        "anchor with epochs 2 and learning_rate 2e-05."
     )
 
 
