@@ -21,7 +21,7 @@ MB = 1024**2
 
 @dataclass(frozen=True)
 class Measured:
-    """One contestant on one item: what it returned, seconds, and peak memory over what was there before, in MB."""
+    """One contestant on one item: what it returned, seconds, and the process's peak memory over before, in MB."""
 
     value: Any
     seconds: float
@@ -36,6 +36,23 @@ def measure(work: Callable[[], Any]) -> Measured:
         _wait_for_device()
         seconds = time.perf_counter() - start
     return Measured(value, seconds, peak() / MB)
+
+
+def tensors_mb(work: Callable[[], Any]) -> float:
+    """Run some work once more and return the most that torch's tensors held over what they held before, in MB.
+
+    The process's resident memory, which is what runs out, has what the C library keeps of freed tensors as well:
+    hundreds of MB that differ from run to run.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return measure(work).peak_mb
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    changes = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = np.cumsum([event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())])
+    return float(max(held.max(initial=0), 0)) / MB
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measuring import Measured, device_name, measure, median, padded, probabilities, requests
+from _measuring import Measured, device_name, measure, median, padded, probabilities, requests, tensors_mb
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -162,9 +162,10 @@ class Contestants:
 
 @dataclass(frozen=True)
 class Found:
-    """What one config gave: each contestant's runs by question, and tokens."""
+    """What one config gave: each contestant's runs by question, what its tensors held on the first one, and tokens."""
 
     runs: dict[str, dict[str, Measured]]
+    tensors: dict[str, float]
     unique_tokens: list[int]
     row_tokens: list[int]
 
@@ -186,6 +187,7 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
     each = [ask(study, all_in.loaded, "USA", name, people) for name in names]
     all_in.engine.check(sorted(each, key=lambda one: -len(one.trie.ids)))  # against one by one, which a run does once
     runs: dict[str, dict[str, Measured]] = {}
+    tensors: dict[str, float] = {}
     unique, rows = [], []
     best = best_batch(all_in, requests(all_in.tokenizer, each[0].encoded))
     bar = track(names, description=str(config), console=Console(stderr=True), disable=not sys.stderr.isatty())
@@ -206,9 +208,12 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
         for contestant, work in contests.items():
             runs.setdefault(contestant, {})[name] = measure(work)
         compare(runs, name, asked.options)
+        if i == 0:
+            tensors = {contestant: tensors_mb(work) for contestant, work in contests.items()}
     packed = measure(lambda: all_in.trie(study, names, people))
     runs["trie, packed"] = {name: Measured(None, packed.seconds / len(names), packed.peak_mb) for name in names}
-    return Found(runs, unique, rows)
+    tensors["trie, packed"] = tensors_mb(lambda: all_in.trie(study, names, people))
+    return Found(runs, tensors, unique, rows)
 
 
 def best_batch(all_in: Contestants, texts: list[Any]) -> int:
@@ -231,17 +236,18 @@ def compare(runs: dict[str, dict[str, Measured]], question: str, options: int) -
 def show(config: Config, found: Found) -> dict[str, float]:
     """Print one config's table; return its figures by name."""
     table = Table(title=str(config), title_justify="left")
-    for heading in ("", "questions", "seconds", "slower than the trie by", "goal", "peak MB"):
+    for heading in ("", "questions", "seconds", "slower than the trie by", "goal", "peak MB", "tensors MB"):
         table.add_column(heading, justify="right" if heading else "left")
     figures = {}
     for name, runs in found.runs.items():
         goals = GOALS.get(name, {}) if config.layout == "question-first" else {}
         goal = goals.get((config.options, config.personas), "")
         seconds, peak = (median([getattr(run, what) for run in runs.values()]) for what in ("seconds", "peak_mb"))
-        numbers = (f"{seconds:.2f}", f"{found.ratio(name):.2f}", str(goal), f"{peak:.0f}")
+        numbers = (f"{seconds:.2f}", f"{found.ratio(name):.2f}", str(goal), f"{peak:.0f}", f"{found.tensors[name]:.0f}")
         table.add_row(name, str(len(runs)), *numbers)
         key = f"{config.key}_{name.replace(', ', '_').replace(' ', '_').replace('-', '_')}"
         figures |= {f"{key}_seconds": seconds, f"{key}_ratio": found.ratio(name), f"{key}_peak_mb": peak}
+        figures[f"{key}_tensors_mb"] = found.tensors[name]
     Console(width=WIDTH).print(table)
     unique, rows = median(found.unique_tokens), median(found.row_tokens)
     share = median([found.runs["forward alone"][q].seconds / run.seconds for q, run in found.runs["trie"].items()])

@@ -12,6 +12,8 @@ question in one process; each ratio is a median over questions of two times on t
 - unique rows: each persona once, as 16 rows, output layer on the last token only.
 - tokens alone: a plain causal forward and backward over as many tokens as the trie has.
 
+Memory is over the model's own: the process's, and what tensors held on the first question.
+
 Gradients are compared on the first question in float64; more than 1e-4 apart, relative to their norm, is an error.
 
 Run: python benchmarks/training.py [--quick] [--seed 0] [--json FILE]. It needs psutil and the built-in model.
@@ -27,10 +29,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from _measuring import Measured, device_name, measure, median, padded
+from _measuring import Measured, device_name, measure, median, padded, tensors_mb
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -39,6 +41,7 @@ from scoring import Config, studies, who
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 CONFIG = Config(16, "letters", "question-first")
 PAIRS = 8
 """Toggles in a batch of the reference style."""
@@ -148,15 +151,15 @@ class Contestants:
         hidden = inner.model(input_ids=ids, use_cache=False).last_hidden_state[0, rows]
         inner.lm_head(hidden).log_softmax(-1)[:, 0].mean().backward()
 
-    def timed(self, work: Callable[[Step], None], step: Step, checkpointed: bool) -> Measured:
-        """Take one step with the clock on, gradients empty before it."""
+    def take(self, work: Callable[[Step], None], step: Step, checkpointed: bool, watched: Callable[..., T]) -> T:
+        """Take one step under a clock or a watch on memory, gradients empty before it."""
         inner = self.model.get_base_model()
         if checkpointed:
             inner.gradient_checkpointing_enable({"use_reentrant": False})
             inner.enable_input_require_grads()
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        found = measure(lambda: work(step))
+        found = watched(lambda: work(step))
         if checkpointed:
             inner.gradient_checkpointing_disable()
             inner.disable_input_require_grads()
@@ -185,7 +188,7 @@ def compare_gradients(all_in: Contestants, step: Step) -> float:
     found = {}
     for name, (work, checkpointed) in ways(all_in).items():
         if name not in ("tokens alone", "reference style"):  # with and without checkpointing it is the same sum
-            all_in.timed(work, step, checkpointed)
+            all_in.take(work, step, checkpointed, measure)
             found[name] = all_in.gradient()
     all_in.model.float()
     ours = found["trie"]
@@ -196,10 +199,18 @@ def compare_gradients(all_in: Contestants, step: Step) -> float:
     return apart[worst]
 
 
-def show(runs: dict[str, list[Measured]], apart: float) -> dict[str, float]:
+def show(runs: dict[str, list[Measured]], tensors: dict[str, float], apart: float) -> dict[str, float]:
     """Print the table; return its figures by name."""
     table = Table(title=f"{CONFIG}: one step", title_justify="left")
-    for heading in ("", "seconds", "times the trie's", "times the checkpointed trie's", "goal", "peak MB"):
+    for heading in (
+        "",
+        "seconds",
+        "times the trie's",
+        "times the checkpointed trie's",
+        "goal",
+        "peak MB",
+        "tensors MB",
+    ):
         table.add_column(heading, justify="right" if heading else "left")
     figures: dict[str, float] = {"gradient_difference": apart}
     for name, found in runs.items():
@@ -208,16 +219,25 @@ def show(runs: dict[str, list[Measured]], apart: float) -> dict[str, float]:
             for trie in ("trie", "trie, checkpointed")
         ]
         seconds, peak = median([run.seconds for run in found]), median([run.peak_mb for run in found])
-        numbers = (f"{seconds:.2f}", f"{ratios[0]:.2f}", f"{ratios[1]:.2f}", GOALS.get(name, ""), f"{peak:.0f}")
+        numbers = (
+            f"{seconds:.2f}",
+            f"{ratios[0]:.2f}",
+            f"{ratios[1]:.2f}",
+            GOALS.get(name, ""),
+            f"{peak:.0f}",
+            f"{tensors[name]:.0f}",
+        )
         table.add_row(name, *numbers)
         key = name.replace(", ", "_").replace(" ", "_")
         figures |= {f"{key}_seconds": seconds, f"{key}_ratio": ratios[0], f"{key}_peak_mb": peak}
+        figures[f"{key}_tensors_mb"] = tensors[name]
         figures[f"{key}_ratio_checkpointed"] = ratios[1]
     Console(width=WIDTH).print(table)
-    half = figures["trie_peak_mb"] / figures["reference_style_not_checkpointed_peak_mb"]
-    tenth = figures["trie_checkpointed_peak_mb"] / figures["reference_style_not_checkpointed_peak_mb"]
-    print(f"memory over the model: the trie takes {half:.2f} of the reference style's without checkpointing (goal .5),")
-    print(f"the checkpointed trie {tenth:.2f} (goal .1); gradients equal to {apart:.1g} of their norm (float64)")
+    half, tenth = (
+        figures[f"{name}_peak_mb"] / figures["reference_style_peak_mb"] for name in ("trie", "trie_checkpointed")
+    )
+    print(f"memory over the model: the trie takes {half:.2f} of the reference style's (goal .5), the checkpointed trie")
+    print(f"{tenth:.2f} (goal .1); gradients equal to {apart:.1g} of their norm (float64)")
     return figures | {"memory_ratio": half, "memory_ratio_checkpointed": tenth}
 
 
@@ -236,14 +256,18 @@ def main() -> None:
     all_in = Contestants()
     print(f"SmolLM2-135M-Instruct on {device_name()}; seed {arguments.seed}\n")
     items = steps(all_in.loaded, 1 if arguments.quick else arguments.questions, arguments.seed)
-    all_in.timed(all_in.trie, items[0], False)  # pays for what is loaded at first use
+    all_in.take(all_in.trie, items[0], False, measure)  # pays for what is loaded at first use
     runs: dict[str, list[Measured]] = {}
     bar = track(items, description="questions", console=Console(stderr=True), disable=not sys.stderr.isatty())
     for step in bar:
         for name, (work, checkpointed) in ways(all_in).items():
-            runs.setdefault(name, []).append(all_in.timed(work, step, checkpointed))
+            runs.setdefault(name, []).append(all_in.take(work, step, checkpointed, measure))
+    tensors = {
+        name: all_in.take(work, items[0], checkpointed, tensors_mb)
+        for name, (work, checkpointed) in ways(all_in).items()
+    }
     figures: dict[str, Any] = {"device": device_name(), "seed": arguments.seed}
-    figures |= show(runs, compare_gradients(all_in, items[0]))
+    figures |= show(runs, tensors, compare_gradients(all_in, items[0]))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
