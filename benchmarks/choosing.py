@@ -4,16 +4,18 @@ Training questions of two surveys are dealt out into folds. For each fold every 
 from one half of the respondents, and is scored on the fold's questions against the same half. What the benchmark of
 alignment holds out (questions, combinations of levels, the other half of the respondents) is never looked at. A
 candidate's figure is the mean of two ratios to the base model, of the level's error (100 - S) and of the effect
-distance, over folds and then over surveys: below 1 is better than no training. The lowest wins.
+distance, over folds and training seeds and then over surveys: below 1 is better than no training. The lowest wins.
 What was trained is kept, so a run that was stopped goes on.
 
-Run: python benchmarks/choosing.py [--quick] [--surveys NAMES] [--folds 2] [--out DIR] [--json FILE].
+Run: python benchmarks/choosing.py [--quick] [--surveys NAMES] [--folds 2] [--seeds 3] [--candidates NAMES] [--out DIR]
+[--json FILE]. An hour and a half on a CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,12 @@ CANDIDATES = {
     "level_kl + 10 effect": {"level_kl": 1, "effect": 10},
     "level_kl + 30 effect": {"level_kl": 1, "effect": 30},
     "level_kl + 100 effect": {"level_kl": 1, "effect": 100},
+    "level_kl + 300 effect": {"level_kl": 1, "effect": 300},
+    "level_kl, then effect": [{"level_kl": 1}, {"effect": 1}],
     "level_w1 + 3 effect": {"level_w1": 1, "effect": 3},
     "level_w1 + 10 effect": {"level_w1": 1, "effect": 10},
     "level_w1 + 30 effect": {"level_w1": 1, "effect": 30},
+    "level_w1 + 100 effect": {"level_w1": 1, "effect": 100},
 }
 
 
@@ -52,16 +57,18 @@ class Errors:
         return self.level / base.level, self.effect / base.effect
 
 
-def overrides(survey: str, questions: list[str], schedule: Any, epochs: int) -> list[str]:
-    """Return a candidate's settings."""
+def overrides(survey: str, questions: list[str], schedule: Any, epochs: int, seed: int) -> list[str]:
+    """Return a candidate's settings; stages have equal shares of the epochs."""
     own = {"schedule": schedule, "epochs": epochs}
-    if isinstance(schedule, dict):
-        own = {"schedule": [{"epochs": epochs, **schedule}], "epochs": None}
+    if not isinstance(schedule, str):
+        stages = schedule if isinstance(schedule, list) else [schedule]
+        own = {"schedule": [{"epochs": epochs // len(stages), **stage} for stage in stages], "epochs": None}
     changed = {
         "effects.granularity": "full",
         "effects.estimator": "cell",
         **{f"fit.{name}": value for name, value in own.items()},
         "fit.learning_rate": RATE,
+        "fit.seed": seed,
         "fit.held_out.respondents": "half",
         "fit.held_out.personas": held_out_personas(Study.load(STUDIES / f"{survey}.yaml")),
         "fit.early_stopping": {"questions": questions, "patience": epochs},
@@ -104,38 +111,44 @@ def _errors(scores: Any) -> Errors:
     return Errors(100 - scores.alignment, scores.effect_distance)
 
 
-def run_fold(survey: str, questions: list[str], folder: Path, epochs: int) -> dict[str, Errors]:
-    """Train and score all candidates on one fold."""
+def run_fold(
+    survey: str, questions: list[str], folder: Path, epochs: int, candidates: Sequence[str], seed: int
+) -> dict[str, Errors]:
+    """Train and score candidates on one fold."""
     from causal.audit import main as audit
     from causal.runs import Run
 
     path, found = STUDIES / f"{survey}.yaml", {}
-    for name, schedule in CANDIDATES.items():
-        words = overrides(survey, questions, schedule, epochs)
+    for name in candidates:
+        words = overrides(survey, questions, CANDIDATES[name], epochs, seed)
         study, run = Study.load(path, words), Run(folder)
         if not found:
             command(audit, [str(path), "--out", str(folder), *(w for word in words for w in ("--set", word))])
             found["base"] = base_errors(study, run)
-        found[name] = trained_errors(study, run, name.replace(" + ", "-").replace(" ", ""))
+        label = name.replace(" + ", "-").replace(", ", "-").replace(" ", "")
+        found[name] = trained_errors(study, run, f"{label}-seed{seed}" if seed else label)
     return found
 
 
 def show(found: dict[str, list[dict[str, Errors]]]) -> dict[str, float]:
     """Print the table; return its figures by name."""
-    table = Table(title="validation questions: errors as ratios to the base model's, level and effect")
+    table = Table(title="validation questions: errors as ratios to the base model's, level and effect; mean (error)")
     for heading in ("candidate", *found, "mean"):
         table.add_column(heading, justify="left" if heading == "candidate" else "right")
     figures: dict[str, float] = {}
-    for name in CANDIDATES:
-        pairs = {
-            survey: np.mean([one[name].beside(one["base"]) for one in many], axis=0) for survey, many in found.items()
-        }
-        key = name.replace(" + ", "_").replace(" ", "_")
+    for name in next(iter(found.values()))[0]:
+        if name == "base":
+            continue
+        every = {survey: [one[name].beside(one["base"]) for one in many] for survey, many in found.items()}
+        pairs = {survey: np.mean(many, axis=0) for survey, many in every.items()}
+        key = name.replace(" + ", "_").replace(", ", "_").replace(" ", "_")
         for survey, (level, effect) in pairs.items():
             figures |= {f"{survey}_{key}_level": float(level), f"{survey}_{key}_effect": float(effect)}
         figures[f"{key}_mean"] = float(np.mean(list(pairs.values())))
         cells = [f"{level:.3f} {effect:.3f}" for level, effect in pairs.values()]
-        table.add_row(name, *cells, f"{figures[f'{key}_mean']:.3f}")
+        spread = [np.std(np.mean(many, axis=1), ddof=1) / len(many) ** 0.5 for many in every.values() if len(many) > 1]
+        figures[f"{key}_error"] = float(np.linalg.norm(spread) / max(1, len(spread)))
+        table.add_row(name, *cells, f"{figures[f'{key}_mean']:.3f} ({figures[f'{key}_error']:.3f})")
     Console(width=120).print(table)
     return figures
 
@@ -146,18 +159,22 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="cces2016, one fold, two epochs")
     parser.add_argument("--surveys", default=",".join(SURVEYS), help="which studies")
     parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--candidates", help="some of them, with ; between (default: all)")
     parser.add_argument("--out", type=Path, default=Path("runs") / "choosing")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     surveys = ["cces2016"] if arguments.quick else arguments.surveys.split(",")
+    candidates = arguments.candidates.split(";") if arguments.candidates else list(CANDIDATES)
     found: dict[str, list[dict[str, Errors]]] = {}
     for survey in surveys:
         dealt = folds(survey, arguments.folds)[: 1 if arguments.quick else None]
         epochs = 2 if arguments.quick else EPOCHS[survey]
         name = f"{survey}-quick" if arguments.quick else survey
         found[survey] = [
-            run_fold(survey, questions, arguments.out / f"{name}{place}", epochs)
+            run_fold(survey, questions, arguments.out / f"{name}{place}", epochs, candidates, seed)
             for place, questions in enumerate(dealt)
+            for seed in range(1 if arguments.quick else arguments.seeds)
         ]
     figures = show(found)
     if arguments.json:
