@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from causal.study import Study
 from diagnostics.inputs import Inputs
 
 MOST = 40
@@ -30,13 +31,22 @@ def love_rows(inputs: Inputs) -> pd.DataFrame:
     count, median = groups.transform("size"), groups.transform("median")
     told = (count > 1) & ((len(rows) < KEPT) | (count == count.max()))
     kept = rows.assign(median=median.where(told)).loc[groups.idxmax()].nlargest(MOST, "after")
-    levels = {name: list(one.levels) for name, one in inputs.study.attributes.items()}
+    references = _references(inputs.study)
     contrasts = list(zip(kept["attribute"], kept["treated"], strict=True))
-    order = {pair: i for i, pair in enumerate((name, level) for name, own in levels.items() for level in own)}
+    order = {contrast: i for i, contrast in enumerate(references)}
     kept = kept.assign(
-        contrast=[f"{name}: {levels[name][0]} vs {treated}" for name, treated in contrasts],
+        contrast=[f"{name}: {references[name, treated]} vs {treated}" for name, treated in contrasts],
         place=[order[contrast] for contrast in contrasts],
         rising=-kept["after"],
     ).sort_values(["place", "rising"], kind="stable", ignore_index=True)
     kept["country"] = kept["country"].map(inputs.study.country_name)
     return kept[["attribute", "contrast", "variable", "country", "before", "after", "median"]]
+
+
+def _references(study: Study) -> dict[tuple[str, str], str]:
+    """Return the level that each attribute's level is compared with, in the study's order."""
+    found = {}
+    for name, attribute in study.attributes.items():
+        levels = list(attribute.levels)
+        found |= {(name, levels[treated]): levels[reference] for reference, treated in attribute.pairs}
+    return found

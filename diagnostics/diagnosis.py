@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from causal.closeness import alignment_score, effect_distance
+from causal.effects import ROUNDING
 from causal.heldout import HELD_OUT, TRAINED, VALIDATION
 from causal.tables import read_distributions
 from causal.trivial import country_shares
@@ -92,7 +93,7 @@ def cell_groups(inputs: Inputs, keys: pd.DataFrame) -> dict[tuple[str, str], np.
 def supported_cells(inputs: Inputs) -> Cells:
     """Return the survey's cells that have the study's minimum of respondents, n and n_eff."""
     found = cells(inputs.distributions, list(inputs.study.attributes))
-    enough = inputs.study.effects.support
+    enough = inputs.study.effects.support - ROUNDING
     keep = ((found.keys["n"] >= enough) & (found.keys["n_eff"] >= enough)).to_numpy(dtype=bool)
     return Cells(found.keys[keep].reset_index(drop=True), found.p[keep], found.options[keep])
 
@@ -104,7 +105,7 @@ def _answers(inputs: Inputs, survey: Cells) -> dict[str, np.ndarray]:
     for model in inputs.everyone:
         theirs = cells(model.distributions, names)
         place = matching_rows(survey.keys, theirs.keys, ["country", "question", *names], f"label {model.label}")
-        found[model.label] = theirs.p[place]
+        found[model.label] = theirs.p[place][:, : survey.p.shape[1]]  # a question that nobody answered may be wider
     inside = np.arange(survey.p.shape[1]) < survey.options[:, None]
     found[UNIFORM] = inside / survey.options[:, None]
     shares = country_shares(read_distributions(inputs.run.learnt_distributions)).pivot_table(

@@ -26,7 +26,7 @@ _STYLE: Any = {
     "text.parse_math": False,  # a dollar sign in a question is a dollar sign
 }
 
-_OURS = re.compile(r"(scatter|classes|forest|attribute_\d+|topics|graph|balance)\.(svg|png)")
+_OURS = re.compile(r"(scatter|classes|forest|attribute_\d+(?:_adjusted)?|topics|graph|balance)\.(svg|png)")
 """Files that a report writes."""
 
 

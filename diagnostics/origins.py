@@ -22,6 +22,11 @@ def unlike(before: Measured, after: Measured) -> str:
     return ", and ".join(clause for clause in (_models_differ(before, after), _prompts_differ(before, after)) if clause)
 
 
+def is_effect_of_training(before: Measured, after: Measured) -> bool:
+    """Tell whether training alone sets two labels apart: the first is not trained, and both come from one model."""
+    return after.trained and not before.trained and not unlike(before, after)
+
+
 def not_of_training(before: Measured, after: Measured) -> str:
     """Return the sentence that what follows is not the effect of training, empty where it is."""
     models, prompts = _models_differ(before, after), _prompts_differ(before, after)

@@ -96,7 +96,7 @@ def draw(inputs: Inputs, found: Diagnosis) -> list[Drawing]:
     from diagnostics.surveydrawings import draw_attributes, draw_balance, draw_graph, draw_topics
 
     drawings = [*draw_attributes(inputs), *draw_topics(inputs), *draw_graph(inputs), *draw_balance(inputs)]
-    if len(found.models):
+    if len(found.models) and inputs.models:
         drawings.append(draw_classes(class_shares(inputs, found)))
         drawings.append(
             draw_scatter(found.models, [model.label for model in inputs.models], inputs.study.diagnosis.tau)

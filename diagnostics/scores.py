@@ -15,7 +15,7 @@ from diagnostics.classify import CLASSES
 from diagnostics.comparison import compare
 from diagnostics.diagnosis import NO_EFFECT, PERFECT, UNIFORM, Diagnosis, in_split, splits_shown
 from diagnostics.inputs import Inputs
-from diagnostics.origins import unlike
+from diagnostics.origins import is_effect_of_training
 
 
 def scores(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _changes(inputs: Inputs, found: Diagnosis) -> dict[str, Any]:
     before, *after = inputs.models
     changes: dict[str, Any] = {}
     for model in after:
-        told = {"against": before.label, "effect_of_training": model.trained and not unlike(before, model)}
+        told = {"against": before.label, "effect_of_training": is_effect_of_training(before, model)}
         pairs = {split: distance_change(found, before.label, model.label, split) for split in splits_shown(inputs)}
         changes[model.label] = {split: _plain(item) | told for split, item in pairs.items() if item is not None}
     return changes

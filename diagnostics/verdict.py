@@ -14,7 +14,7 @@ from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
 from diagnostics.estimators import adjusted_only, adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
 from diagnostics.marks import failed_sentence, identified_of, standing_out
-from diagnostics.origins import not_of_training, unlike
+from diagnostics.origins import is_effect_of_training, not_of_training, unlike
 
 FAULTS = {
     "erased": "moving too little, or not at all (erased)",
@@ -54,12 +54,12 @@ def verdict(inputs: Inputs, found: Diagnosis, numbers: dict[str, Any]) -> Verdic
     if not inputs.models or found.models.empty:
         return Verdict(_survey_headline(inputs), (survey,))
     before, *others = inputs.models
-    follows = any(model.trained and not unlike(before, model) for model in others)
+    follows = any(is_effect_of_training(before, model) for model in others)
     paragraphs = [_single(before, found, numbers, follows)]
     paragraphs += [_compared(before, model, numbers) for model in others]
     paragraphs.append(_noise(numbers, before.label))
     apart = [f"{clause}: what training did cannot be read from the two." for clause in _clauses(before, others)]
-    judged = _after_headline([model for model in others if not unlike(before, model)], numbers)
+    judged = _after_headline(before, [model for model in others if not unlike(before, model)], numbers)
     headline = " ".join([judged, *apart] if judged else [*apart, _before_headline(before, found, numbers)])
     return Verdict(headline, (*paragraphs, survey))
 
@@ -199,7 +199,7 @@ def _compared(before: Measured, after: Measured, numbers: dict[str, Any]) -> Par
         for sentence in _change_sentences(before.label, after.label, split, numbers)
     ]
     warning = not_of_training(before, after)
-    trained = after.trained and not warning
+    trained = is_effect_of_training(before, after)
     lead = f"After training: {after.label}" if trained else f"Against {before.label}: {after.label} ({after.model})"
     return Paragraph(lead, tuple([warning, *sentences] if warning else sentences))
 
@@ -276,14 +276,14 @@ def _noise(numbers: dict[str, Any], label: str) -> Paragraph:
     )
 
 
-def _after_headline(others: list[Measured], numbers: dict[str, Any]) -> str:
+def _after_headline(before: Measured, others: list[Measured], numbers: dict[str, Any]) -> str:
     lines = []
     for model in others:
         splits = numbers["changes"][model.label]
         split = next((part for part in HELD_OUT if part in splits), "all")
         if split not in splits:
             continue
-        start = f"Training ({model.label})" if model.trained else model.label
+        start = f"Training ({model.label})" if is_effect_of_training(before, model) else model.label
         what = {QUESTIONS: "questions", COUNTRIES: "countries", PERSONAS: "personas"}.get(split)
         preposition = "in" if split == COUNTRIES else "on"
         where = f"{preposition} {what} never seen in training" if model.trained else f"{preposition} held-out {what}"
@@ -306,8 +306,12 @@ def _before_headline(model: Measured, found: Diagnosis, numbers: dict[str, Any])
     classes = numbers["labels"][model.label]["splits"]["all"]["classes"]
     worst = max(FAULTS, key=lambda name: classes[name])
     still = float(found.toggles.loc[found.toggles["label"] == NO_EFFECT, "aligned"].mean())
-    verb = {"erased": "mostly erases", "stereotyped": "mostly stereotypes", "flipped": "mostly flips"}[worst]
-    return (
+    right = (
         f"{model.label} gets {percent(classes['aligned'])} of attribute effects about right (ignoring the "
-        f"persona would get {percent(still)}); of the others it {verb} ({percent(classes[worst])} of all)."
+        f"persona would get {percent(still)})"
     )
+    if not classes[worst]:
+        return f"{right}."
+    verb = {"erased": "erases", "stereotyped": "stereotypes", "flipped": "flips"}[worst]
+    how = "mostly" if classes[worst] > 0.5 * sum(classes[name] for name in FAULTS) else "most often"
+    return f"{right}; of the others it {how} {verb} ({percent(classes[worst])} of all)."

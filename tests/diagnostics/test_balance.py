@@ -59,3 +59,14 @@ def test_a_variable_of_which_only_the_worst_countries_are_kept_has_no_median(toy
 
 def test_nothing_to_draw(toy: SimpleNamespace) -> None:
     assert love_rows(_inputs(toy, [])).empty  # type: ignore[arg-type]
+
+
+def test_adjacent_levels_are_named_with_the_level_before(toy: SimpleNamespace) -> None:
+    raw = toy.raw()
+    ages = {name: {"codes": [i], "persona": name} for i, name in enumerate(("young", "middle", "old"))}
+    for contrasts, first in (("adjacent", "middle"), ("reference", "young")):
+        raw["attributes"]["age"] = {"contrasts": contrasts, "levels": ages}
+        details = [_detail("A", "home", 0.2, 0.1) | {"attribute": "age", "treated": "old"}]
+        check = Check("balance", 0.0, 0.25, "pass", "", "", details)
+        rows = love_rows(SimpleNamespace(study=Study.from_dict(raw), checks=[check]))  # type: ignore[arg-type]
+        assert rows["contrast"].tolist() == [f"age: {first} vs old"]

@@ -268,6 +268,15 @@ def test_a_rival_that_learnt_what_chooses_the_epoch_is_left_out(
     assert "holds out other parts" in load_inputs(str(compared.path)).left_out["anchor"]
 
 
+def test_a_rival_alone_has_no_scatter(compared: Run, study: Study, toy: SimpleNamespace) -> None:
+    """All labels in detail are stale, a rival is not."""
+    add_rivals(compared, study, toy)
+    for label in ("base", "ace"):
+        (compared.model(label) / "effects.parquet").write_bytes(b"")
+    assert main([str(compared.path), "--skip-stale", "--quiet"]) == 0
+    assert not (compared.path / "figures" / "scatter.svg").is_file()
+
+
 def test_rivals_trained_otherwise_are_named(compared: Run, study: Study, toy: SimpleNamespace) -> None:
     add_rivals(compared, study, toy)
     retrain(compared, study, schedule="effect", seed=7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from causal.runs import Run
 from causal.study import Study
 from causal.tables import read_distributions, read_effects
 from diagnostics.classify import CLASSES
-from diagnostics.diagnosis import MARGINAL, NO_EFFECT, PERFECT, UNIFORM, diagnose
+from diagnostics.diagnosis import MARGINAL, NO_EFFECT, PERFECT, UNIFORM, diagnose, supported_cells
 from diagnostics.inputs import load_inputs
 from diagnostics.report import main
 from diagnostics.scores import scores
@@ -108,6 +109,30 @@ def test_unsupported_cells_and_toggles_stay_out(tmp_path: Path, toy: SimpleNames
     assert len(found.models) == survey["supported"].sum()
     enough = counts[(counts["n"] >= 10) & (counts["option"] == 1)]
     assert (found.cells["label"] == "base").sum() == len(enough) < (counts["option"] == 1).sum()
+
+
+def test_cells_count_as_supported_where_toggles_do(compared: Run) -> None:
+    """Ten weights of .05, summed one after the other, give n_eff a hair below ten."""
+    inputs = load_inputs(str(compared.path))
+    weights = np.full(10, 0.05)
+    n_eff = np.bincount(np.zeros(10, dtype=int), weights)[0] ** 2 / np.bincount(np.zeros(10, dtype=int), weights**2)[0]
+    assert 10 - 1e-9 < n_eff < 10
+    table = inputs.distributions.assign(n=10, n_eff=n_eff)
+    assert len(supported_cells(replace(inputs, distributions=table)).keys) == len(supported_cells(inputs).keys) > 0
+
+
+def test_a_question_that_nobody_answered_may_be_the_widest(tmp_path: Path, toy: SimpleNamespace) -> None:
+    """A model is asked it all the same; the survey's table does not have it."""
+    study = Study.from_dict(toy.raw())
+    run = toy.make_run(tmp_path / "run", study)
+    toy.add_label(run, study, "base", toy.shrunk)
+    inputs = load_inputs(str(run.path))
+    (model,) = inputs.models
+    first = model.distributions[model.distributions["question"] == "q0"]
+    extra = pd.concat([first[first["option"] == 1].assign(question="wide", option=k, p=0.2) for k in range(1, 6)])
+    asked = replace(model, distributions=pd.concat([model.distributions, extra], ignore_index=True))
+    before, after = diagnose(inputs).cells, diagnose(replace(inputs, models=(asked,))).cells
+    pd.testing.assert_frame_equal(before, after)
 
 
 def test_adjacent_steps_and_ranges_are_diagnosed_row_for_row(tmp_path: Path, toy: SimpleNamespace) -> None:

@@ -83,6 +83,21 @@ def test_scores_say_whether_a_change_is_the_effect_of_training(alike: Run, study
     assert not told()
 
 
+def test_of_two_trained_labels_the_first_is_not_before_training(alike: Run, study: Study, toy: SimpleNamespace) -> None:
+    toy.add_label(alike, study, "other", toy.shrunk, trained=True)
+    record(alike, study, "fit/other", **GPT2)
+    record(alike, study, "measure/other", **TUNED, prompt=PLAIN)
+    text = page(alike, "other", "ace")
+    assert "Before training" not in text
+    assert "After training" not in text
+    assert "<h3>The model: other</h3>" in text
+    assert "<h3>Against other: ace (m_gpt2)</h3>" in text
+    assert headline(text).startswith("ace brings the effects of attributes nearer to the survey&#39;s than other")
+    inputs = load_inputs(str(alike.path), ["other", "ace"])
+    changes = scores(inputs, diagnose(inputs))["changes"]["ace"].values()
+    assert not any(part["effect_of_training"] for part in changes)
+
+
 def test_other_files_under_the_same_name_are_another_model(alike: Run, study: Study) -> None:
     record(alike, study, "measure/base", weights="d" * 64)
     text = page(alike)
