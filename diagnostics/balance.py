@@ -45,7 +45,7 @@ def love_rows(inputs: Inputs) -> pd.DataFrame:
 
 def _references(study: Study) -> dict[tuple[str, str], str]:
     """Return the level that each attribute's level is compared with, in the study's order."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for name, attribute in study.attributes.items():
         levels = list(attribute.levels)
         found |= {(name, levels[treated]): levels[reference] for reference, treated in attribute.pairs}

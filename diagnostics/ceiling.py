@@ -29,30 +29,31 @@ class PerfectCells:
 
 @dataclass(frozen=True)
 class PerfectToggles:
-    """Expected effect distance, shape (toggles,), and class probabilities, (toggles, 4), of a perfect model.
-
-    ``shift`` is its shift and ``noise`` the variance of the survey's around it, both of shape (toggles,).
-    """
+    """Expected effect distance, shape (toggles,), and class probabilities, (toggles, 4), of a perfect model."""
 
     distance: np.ndarray
     classes: np.ndarray
-    shift: np.ndarray
-    noise: np.ndarray
 
 
-def perfect_correlation(shift: np.ndarray, noise: np.ndarray) -> float:
-    """Return what a perfect model's shifts correlate with those of a survey, about 0.
+def true_share(shift: np.ndarray, noise: np.ndarray) -> float:
+    """Return by what a survey's shifts have to be multiplied to be as large, together, as the true ones.
 
-    sqrt(sum(delta^2) / sum(delta^2 + v)), with delta the true shifts and v the survey's sampling variances: the
-    correlation of `shift_correlation` with both of its sums at their expectations.
+    A survey's shift is the true one and noise, so its square is delta^2 + v on average, and
+    sqrt(1 - sum(v) / sum(shift^2)) the share; 0 if they are no larger than noise alone makes them. It is also what the
+    shifts of a perfect model correlate with the survey's, about 0 (`shift_correlation`, sums at their expectations).
 
     Parameters
     ----------
     shift, noise : ndarray, shape (toggles,)
-        From `perfect_toggles`.
+        The survey's shifts, and their sampling variances.
+
+    Returns
+    -------
+    float
+        NaN if no shift differs from 0.
     """
     size = np.square(shift).sum()
-    return float(np.sqrt(size / (size + noise.sum()))) if size > 0 else np.nan
+    return float(np.sqrt(max(0.0, 1 - noise.sum() / size))) if size > 0 else np.nan
 
 
 def perfect_cells(
@@ -99,6 +100,7 @@ def perfect_toggles(
     n_treated: np.ndarray,
     options: np.ndarray,
     tau: float,
+    share: np.ndarray | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> PerfectToggles:
@@ -114,31 +116,24 @@ def perfect_toggles(
         K of each toggle's question.
     tau : float
         Threshold of `classify`.
+    share : ndarray, shape (toggles,), optional
+        What part of each shift is true (`true_share`), by which shifts are classified: the survey's own are larger
+        than the true ones by its noise, and larger ones are easier to get right. By default all of it.
     replicates, seed : int
         Surveys drawn, and the seed of the generator.
     """
     rng = np.random.default_rng(seed)
     truth = treated - reference
-    true_shift = mean_shift(truth, options)
+    shift = mean_shift(truth, options)
+    true_shift = shift if share is None else share * shift
     distance, classes = np.zeros(len(truth)), np.zeros((len(truth), len(CLASSES)))
     for _ in range(replicates):
         drawn = redraw(rng, treated, n_treated) - redraw(rng, reference, n_reference)
         distance += effect_distance(truth, drawn, options)
-        classes += indicators(classify(true_shift, mean_shift(drawn, options), tau))
-    noise = _mean_variance(reference, options, n_reference) + _mean_variance(treated, options, n_treated)
-    return PerfectToggles(distance / replicates, classes / replicates, true_shift, noise)
-
-
-def _mean_variance(p: np.ndarray, options: np.ndarray, n_eff: np.ndarray) -> np.ndarray:
-    """Return the sampling variance of each cell's mean answer over K - 1."""
-    k = np.arange(p.shape[-1])
-    return (p @ k**2 - (p @ k) ** 2) / (options - 1) ** 2 / _respondents(n_eff)
+        classes += indicators(classify(true_shift, true_shift + mean_shift(drawn, options) - shift, tau))
+    return PerfectToggles(distance / replicates, classes / replicates)
 
 
 def mean_shift(effect: np.ndarray, options: np.ndarray) -> np.ndarray:
     """Return the shift delta of effects: the change of the mean option, divided by K - 1."""
     return effect @ np.arange(effect.shape[-1]) / (options - 1)
-
-
-def _respondents(n_eff: np.ndarray) -> np.ndarray:
-    return np.maximum(np.rint(n_eff), 1).astype(int)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from causal.heldout import TRAINED, VALIDATION
 from diagnostics.alignment import shift_correlation
-from diagnostics.ceiling import MEASURES, perfect_correlation
+from diagnostics.ceiling import MEASURES, true_share
 from diagnostics.classify import CLASSES, UNDETERMINED
 from diagnostics.diagnosis import (
     BEST_FIRST,
@@ -88,7 +88,7 @@ def _measures(
 
 def _correlation(toggles: pd.DataFrame, label: str) -> float:
     if label == PERFECT:
-        return perfect_correlation(toggles["delta_m"].to_numpy(), toggles["noise"].to_numpy())
+        return true_share(toggles["delta_m"].to_numpy(), toggles["noise"].to_numpy())
     return shift_correlation(toggles["delta_m"].to_numpy(), toggles["delta_d"].to_numpy())
 
 

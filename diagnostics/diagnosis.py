@@ -14,7 +14,7 @@ from causal.heldout import HELD_OUT, TRAINED, VALIDATION
 from causal.tables import read_distributions
 from causal.trivial import country_shares
 from diagnostics.alignment import Cells, cells, matching_rows, mean_error, modal_accuracy, padded
-from diagnostics.ceiling import perfect_cells, perfect_toggles
+from diagnostics.ceiling import perfect_cells, perfect_toggles, true_share
 from diagnostics.classify import CLASSES, certain_class, class_probabilities, classify, indicators, interval_error
 from diagnostics.equity import PERSONAS, TIERS, persona_groups, tier_groups
 from diagnostics.inputs import Inputs, Measured, toggle_key
@@ -176,22 +176,29 @@ def _reference_toggles(inputs: Inputs) -> list[pd.DataFrame]:
     width = options.max(initial=2)
     low, high = padded(survey["p_reference"], width), padded(survey["p_treated"], width)
     sizes = survey[["n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
-    perfect = perfect_toggles(low, high, sizes[:, 0], sizes[:, 1], options, tau)
+    shift, noise = survey["shift"].to_numpy(dtype=float), survey["std_error"].to_numpy(dtype=float) ** 2
+    share = _true_shares(survey["attribute"], shift, noise)
+    perfect = perfect_toggles(low, high, sizes[:, 0], sizes[:, 1], options, tau, share)
     keys = survey[[*toggle_key(inputs.study), "granularity", "topic", "split"]]
-    shift = survey["shift"].to_numpy(dtype=float)
     none = np.zeros_like(shift)
     distance = effect_distance(np.zeros_like(low), high - low, options)
     bottom, top = (survey[name].to_numpy(dtype=float) for name in ("conf_low", "conf_high"))
     error = interval_error(bottom, top, inputs.study.effects.confidence)
     certain = certain_class(class_probabilities(none, shift, error, tau))
     return [
-        _reference_rows(keys, PERFECT, perfect.distance, perfect.classes).assign(
-            delta_m=perfect.shift, noise=perfect.noise
-        ),
+        _reference_rows(keys, PERFECT, perfect.distance, perfect.classes).assign(delta_m=shift, noise=noise),
         _reference_rows(keys, NO_EFFECT, distance, indicators(classify(none, shift, tau))).assign(
             delta_m=none, delta_d=shift, certain_class=certain
         ),
     ]
+
+
+def _true_shares(attribute: pd.Series, shift: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return what part of each toggle's shift is true: attributes differ in how far they reach beyond noise."""
+    found = np.ones(len(shift))
+    for place in attribute.groupby(attribute, sort=False).indices.values():
+        found[place] = np.nan_to_num(true_share(shift[place], noise[place]))
+    return found
 
 
 def _reference_rows(keys: pd.DataFrame, label: str, distance: np.ndarray, shares: np.ndarray) -> pd.DataFrame:

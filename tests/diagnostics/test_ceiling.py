@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import comb
 
 import numpy as np
+import pytest
 
 from diagnostics.alignment import shift_correlation
-from diagnostics.ceiling import mean_shift, perfect_cells, perfect_correlation, perfect_toggles
+from diagnostics.ceiling import mean_shift, perfect_cells, perfect_toggles, true_share
+from diagnostics.classify import classify, indicators
 
 
 def _exact(p: float, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,23 +77,31 @@ def test_the_range_of_a_perfect_model_is_that_of_noise() -> None:
     np.testing.assert_allclose([some["error"], some["score"]], [0.25, 25], rtol=0.03)
 
 
-def test_correlation_of_a_perfect_model() -> None:
-    """K=2: shift .4, variances .25/10 and .09/20; sqrt(.16 / (.16 + .0295)). A simulation of many agrees."""
-    one = perfect_toggles(
-        np.array([[0.5, 0.5, 0.0]]),
-        np.array([[0.1, 0.9, 0.0]]),
-        np.array([10.0]),
-        np.array([20.2]),
-        np.array([2]),
-        0.05,
-    )
-    np.testing.assert_allclose((one.shift, one.noise), ([0.4], [0.0295]))
-    assert perfect_correlation(one.shift, one.noise) == np.sqrt(0.16 / 0.1895)
-    assert np.isnan(perfect_correlation(np.zeros(2), np.ones(2)))
-    rng = np.random.default_rng(0)
-    low, high = rng.dirichlet([2, 2, 2], 4000), rng.dirichlet([2, 2, 2], 4000)
-    n, options = np.full(4000, 15.0), np.full(4000, 3)
-    many = perfect_toggles(low, high, n, n, options, 0.05, replicates=1)
-    drawn = [rng.multinomial(15, p) / 15 for p in (low, high)]
-    found = shift_correlation(many.shift, mean_shift(drawn[1] - drawn[0], options))
-    assert abs(perfect_correlation(many.shift, many.noise) - found) < 0.01
+def test_the_true_share_of_a_shift_by_hand() -> None:
+    """Shifts of .4 and .2 with variances of .03 and .02: sqrt(1 - .05 / .2)."""
+    assert true_share(np.array([0.4, -0.2]), np.array([0.03, 0.02])) == pytest.approx(np.sqrt(0.75))
+    assert true_share(np.array([0.1]), np.array([0.02])) == 0, "no more than noise"
+    assert np.isnan(true_share(np.zeros(2), np.ones(2)))
+
+
+@pytest.mark.parametrize(("spread", "n"), [(0.05, 30), (0.05, 100), (0.1, 30), (0.1, 100)])
+def test_a_perfect_model_is_known_by_a_survey_alone(spread: float, n: int) -> None:
+    """Two options, true shares around .5, one survey: what a model that knows the truth gets against that survey is
+    foretold from the survey. Taking its shifts for true foretells half as many flipped ones where n is 30."""
+    rng, toggles = np.random.default_rng(0), 4000
+    tau = {30: 0.05, 100: 0.055}[n]  # half way between two shifts of such samples, so that no tie hangs on rounding
+    low = np.clip(0.5 + rng.normal(0, spread / np.sqrt(2), toggles), 0, 1)
+    high = np.clip(0.5 + rng.normal(0, spread / np.sqrt(2), toggles), 0, 1)
+    seen_low, seen_high = rng.binomial(n, low) / n, rng.binomial(n, high) / n
+    shift, truth = seen_high - seen_low, high - low
+    noise = seen_low * (1 - seen_low) / (n - 1) + seen_high * (1 - seen_high) / (n - 1)
+    share = true_share(shift, noise)
+    assert share == pytest.approx(shift_correlation(truth, shift), abs=0.05)
+    ends = [np.column_stack([1 - p, p]) for p in (seen_low, seen_high)]
+    sizes, options = np.full(toggles, float(n)), np.full(toggles, 2)
+    found = perfect_toggles(*ends, sizes, sizes, options, tau, np.full(toggles, share), replicates=20)
+    really = indicators(classify(truth, shift, tau)).mean(axis=0)
+    np.testing.assert_allclose(found.classes.mean(axis=0), really, atol=0.045)
+    naive = perfect_toggles(*ends, sizes, sizes, options, tau, replicates=20).classes.mean(axis=0)
+    if n == 30:
+        assert np.abs(naive - really).max() > 0.07

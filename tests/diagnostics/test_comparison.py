@@ -119,14 +119,9 @@ def test_trivial_rules_are_in_every_part_and_have_no_effect(compared: Run) -> No
         assert part[PERFECT]["classes"]["undetermined"] is None
         assert 0 < part[PERFECT]["range_over_personas"]["S"] < part[MARGINAL]["range_over_personas"]["S"]
     effects = read_effects(compared.survey_effects)
-    size = np.square(effects["shift"]).sum()
-    noise = 0.0
-    for end in ("reference", "treated"):
-        for p, n in zip(effects[f"p_{end}"], effects[f"n_eff_{end}"], strict=True):
-            mean = 0.5 * p[1] + p[2]
-            noise += (0.25 * p[1] + p[2] - mean**2) / n
     assert effects["supported"].all()
-    assert found["all"][PERFECT]["shift_correlation"] == pytest.approx(np.sqrt(size / (size + noise)))
+    noise, size = np.square(effects["std_error"]).sum(), np.square(effects["shift"]).sum()
+    assert found["all"][PERFECT]["shift_correlation"] == pytest.approx(np.sqrt(1 - noise / size))
     survey = read_distributions(compared.survey_distributions)
     whole = survey[survey["granularity"] == 0].set_index(["question", "option"])["p"]
     scores = [
