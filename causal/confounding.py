@@ -12,6 +12,7 @@ from causal.adjustment import KNOTS, adjustment, measured
 from causal.balance import Compared
 from causal.check import NOTHING, Check, counted, listed, worst_rows
 from causal.comparability import hold_fixed
+from causal.encoding import MISSING
 from causal.graph import CausalGraph
 from causal.regressions import Regression, regression
 from causal.sensitivity import e_value, risk_ratio, robustness_value, times_as_strong
@@ -223,8 +224,9 @@ def _left_out(survey: Survey, fit: Regression) -> Iterator[dict[str, Any]]:
 def _chance(survey: Survey, name: str, share: float, dof: float) -> float:
     """Return the p-value of a share of the attribute's variance that a variable explains."""
     values = measured(survey, name)
-    columns = len(np.unique(values[~np.isnan(values)])) - 1
-    if values.dtype.kind == "f":
+    number = values.dtype.kind == "f"
+    columns = len(np.unique(values[~np.isnan(values) if number else values != MISSING])) - 1
+    if number:
         columns = min(columns, KNOTS + 1)
     return float(chi2.sf(dof * share / max(1 - share, 1e-12), max(columns, 1)))
 

@@ -11,12 +11,13 @@ import pandas as pd
 
 from causal.codes import code_key
 from causal.countjson import JSON_COLUMNS, read_json_counts
-from causal.countries import Countries, read_countries
+from causal.countries import Countries
 from causal.encoding import MISSING, distinct_keys, frame_hash, indices, level_indices
 from causal.errors import InputError
 from causal.readers import checked_path, keep_known, read_plain
 from causal.sections import ConstantCountry, CountColumns
 from causal.study import Study
+from causal.survey import survey_countries
 
 TABLES = (".csv", ".tsv", ".parquet", ".json")
 TOLERANCE = 1e-3
@@ -77,7 +78,7 @@ def read_rows(study: Study, data: pd.DataFrame | None = None) -> tuple[Countries
             f"column {names.question} of the count table has none of the study's questions ({', '.join(asked)}); "
             f"it holds {', '.join(key for key in keys[:20] if key)}"
         )
-    countries = read_countries(study.survey, frame, {code_key(code) for code in study.survey.missing})
+    countries = survey_countries(study, frame)
     frame, country = frame[~countries.out], countries.index[~countries.out]
     problems: list[str] = []
     question = indices(frame[names.question], asked, set(), f"column {names.question}", "a question", problems)

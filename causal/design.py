@@ -78,6 +78,7 @@ def design_ids(
     frame: pd.DataFrame,
     missing: set[str],
     problems: list[str],
+    wanted: np.ndarray,
     times: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Read the declared columns of the design as integers, and add what is wrong to ``problems``.
@@ -95,7 +96,7 @@ def design_ids(
         if column is None:
             continue
         positions, keys = distinct_keys(frame[column])
-        unknown = np.array([name is None or name in missing for name in keys])[positions]
+        unknown = wanted & np.array([name is None or name in missing for name in keys])[positions]
         if unknown.any():
             problems.append(
                 f"  survey.{key} (column {column}): {people[unknown].sum()} of {people.sum()} rows are empty or hold "

@@ -252,7 +252,7 @@ def _everybody(study: Study, groups: _Groups, problems: list[str]) -> _Everybody
     levels = survey_levels(study, groups.codes, problems, groups.n)
     countries = survey_countries(study, groups.codes, groups.n)
     _check_weights(study, groups, ~countries.out, problems)
-    ids = design_ids(study.survey, groups.codes, everywhere, problems, groups.n)
+    ids = design_ids(study.survey, groups.codes, everywhere, problems, ~countries.out, groups.n)
     if problems:
         return None
     kept = kept_rows(countries)

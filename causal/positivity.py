@@ -74,7 +74,8 @@ def positivity(survey: Survey, comparison: Comparison, raw: np.ndarray, group: n
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.bincount(group, weight * common, groups) / total
         most = wilson(share, total**2 / squares, float(norm.isf((1 - _CONFIDENCE) / 2)))[1]
-    return Positivity(even, common, share, most < COMMON_SHARE)
+    lacks = (most < COMMON_SHARE) & bool(comparison.adjustment.names)  # who is adjusted for nothing lacks nobody alike
+    return Positivity(even, common, share, lacks)
 
 
 def _within(probability: np.ndarray) -> np.ndarray:

@@ -76,6 +76,17 @@ def _known_encoding(value: str) -> str:
     return value
 
 
+def _by_code(found: dict[str, str]) -> dict[str, str]:
+    """Return what belongs to countries by their codes as the tables have them."""
+    keyed = {code_key(code): value for code, value in found.items()}
+    if len(keyed) < len(found):
+        raise ValueError("two of these codes are the same one, written in two ways; keep one of them")
+    return keyed
+
+
+ByCountry = Annotated[dict[Text, Text], AfterValidator(_by_code)]
+
+
 class SurveySource(Strict):
     """Where the respondents or their counts come from and how the file is read."""
 
@@ -83,10 +94,10 @@ class SurveySource(Strict):
     country: str | ConstantCountry
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     counts: CountColumns | None = None
-    countries: dict[Text, Text] = Field(default_factory=dict)
+    countries: ByCountry = Field(default_factory=dict)
     id: str | None = None
     keep: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
-    tiers: dict[Text, Text] = Field(default_factory=dict)
+    tiers: ByCountry = Field(default_factory=dict)
     weight: str | None = None
     strata: str | None = None
     psu: str | None = None

@@ -168,7 +168,7 @@ def _encode(study: Study, frame: pd.DataFrame, coded: pd.DataFrame) -> Survey:
     countries = survey_countries(study, frame)
     weight = _weights(study, frame, ~countries.out, problems)
     problems += _id_problems(study, frame, everywhere)
-    ids = design_ids(study.survey, frame, everywhere, problems)
+    ids = design_ids(study.survey, frame, everywhere, problems, ~countries.out)
     covariates = read_covariates(study, frame, everywhere, problems)
     raise_misfits(problems)
     kept = kept_rows(countries)
@@ -237,8 +237,9 @@ def survey_countries(study: Study, frame: pd.DataFrame, times: np.ndarray | None
     InputError
         A row has one that ``survey.countries`` does not name.
     """
-    found = read_countries(study.survey, frame, {code_key(code) for code in study.survey.missing}, times)
-    named = {code_key(code) for code in study.survey.countries}
+    named = set(study.survey.countries)
+    asked = named | {code_key(code) for code in study.survey.keep}
+    found = read_countries(study.survey, frame, {code_key(code) for code in study.survey.missing} - asked, times)
     if named and (extra := [key for key in found.names if key not in named]):
         raise InputError(
             f"survey.countries names {', '.join(sorted(named))}, but the data also hold {', '.join(extra)}; "

@@ -75,7 +75,7 @@ def noise_variance(std_error: np.ndarray, n_eff: np.ndarray, group: np.ndarray) 
     pairs = 1 / (1 / n_eff).sum(axis=1)
     smaller = np.maximum(n_eff.min(axis=1), 2.0)
     unit = std_error**2 * pairs * smaller / (smaller - 1)
-    known = n_eff.sum(axis=1) - 2
+    known = np.maximum(n_eff.sum(axis=1) - 2, 1e-6)
     average = (np.bincount(group, known * unit) / np.bincount(group, known))[group]
     average = np.maximum(average, 1e-4)  # a question that everybody answers alike
     return (known * unit + UNIT_RESPONDENTS * average) / (known + UNIT_RESPONDENTS) / pairs

@@ -111,3 +111,47 @@ def test_only_those_kept_need_a_weight() -> None:
     assert read_survey(study(weight="w", keep=["SE", "NO"]), frame).respondents == 3
     with pytest.raises(InputError, match="1 of 6 rows"):
         read_survey(study(weight="w"), frame)
+
+
+def test_only_those_kept_need_a_psu_and_a_stratum() -> None:
+    frame = FRAME.assign(p=["a", "b", "c", None, "d", "e"], s=["x", "x", "x", None, "x", "x"])  # the Finn has none
+    assert read_survey(study(psu="p", keep=["SE"]), frame).respondents == 2
+    assert read_survey(study(psu="p", strata="s", keep=["SE"]), frame).respondents == 2
+    with pytest.raises(InputError, match=r"survey.psu \(column p\): 1 of 6 rows"):
+        read_survey(study(psu="p"), frame)
+
+
+NUMBERED = pd.DataFrame({"c": [7, 8, 8, 9, 98], "a": [0, 1, 0, 1, 0], "q": [1, 2, 8, 1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("survey", "there"),
+    [
+        ({"countries": {7: "Albania", 8: "Hungary", 9: "Italy"}}, ("7", "8", "9")),
+        ({"keep": [8]}, ("8",)),
+        ({}, ("7",)),
+    ],
+)
+def test_a_country_that_is_named_is_not_missing(survey: dict[str, Any], there: tuple[str, ...]) -> None:
+    """Codes 8 and 9 are missing answers, and countries too."""
+    found = read_survey(study(missing=[8, 9, 98], **survey), NUMBERED)
+    assert found.countries == there
+    assert (found.answers < 0).sum() == (1 if "8" in there else 0)
+
+
+def test_names_and_tiers_go_by_code_however_it_is_written() -> None:
+    named = study(countries={"7.0": "Albania", 8: "Hungary", 9: "Italy", 98: "Malta"}, tiers={"7.0": "low"})
+    assert read_survey(named, NUMBERED.assign(q=1)).countries == ("7", "8", "9", "98")
+    assert named.country_name("7") == "Albania"
+    assert named.survey.tiers == {"7": "low"}
+    with pytest.raises(InputError, match="two of these codes are the same one"):
+        study(countries={"7.0": "Albania", "7": "Algeria"})
+
+
+def test_count_tables_name_all_countries_too() -> None:
+    counts = {"question": "item", "option": "q", "count": "count"}
+    with pytest.raises(InputError, match="names NO, SE, but the data also hold FI"):
+        read_count_table(
+            study(counts=counts, countries={"SE": "Sweden", "NO": "Norway"}),
+            FRAME.dropna().assign(item="q").query("c != 'dk'"),
+        )

@@ -123,3 +123,11 @@ def test_what_differs_most_is_named(one_question: Maker) -> None:
         )
         == "z"
     )
+
+
+def test_where_nothing_is_adjusted_for_nobody_lacks_their_like(one_question: Maker) -> None:
+    """Propensities may be far apart all the same: cross-fitting over two PSUs of 100 and 2 people makes them so."""
+    data = pd.DataFrame({"a": [1] * 102 + [0] * 100})
+    raw = np.where(np.arange(202) < 100, 0.01, 0.5)
+    assert not judged(survey_of(one_question, data, covariates={}), raw).lacks[0]
+    assert judged(survey_of(one_question, data.assign(z=0)), raw).lacks[0]

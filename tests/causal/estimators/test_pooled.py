@@ -191,3 +191,10 @@ def test_tilted_by_nothing_is_only_smoothed() -> None:
     a, b = tilted(p, q, sizes, np.array([0.0, 1.0]), np.array([(0.4 - 0.7) * 0.9]))
     np.testing.assert_allclose(a, [[0.32, 0.68]])  # (9 * .3 + .5) / 10
     np.testing.assert_allclose(b, [[0.59, 0.41]])
+
+
+def test_cells_of_one_respondent_have_a_finite_variance() -> None:
+    """With effects.support 1: nothing is known of any variance, and that is no reason to fail."""
+    found = noise_variance(np.zeros(2), np.ones((2, 2)), np.zeros(2, dtype=int))
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
