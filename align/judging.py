@@ -26,7 +26,6 @@ _UNFIT = (
     AttributeError,
     KeyError,
     IndexError,
-    NotImplementedError,
     ImportError,
     AssertionError,
     MemoryError,
