@@ -13,6 +13,7 @@ import pytest
 from causal.runs import Run
 from causal.study import Study
 from causal.tables import read_distributions, read_effects
+from diagnostics.ceiling import perfect_toggles
 from diagnostics.classify import CLASSES
 from diagnostics.diagnosis import MARGINAL, NO_EFFECT, PERFECT, UNIFORM, diagnose, supported_cells
 from diagnostics.inputs import load_inputs
@@ -109,6 +110,27 @@ def test_unsupported_cells_and_toggles_stay_out(tmp_path: Path, toy: SimpleNames
     assert len(found.models) == survey["supported"].sum()
     enough = counts[(counts["n"] >= 10) & (counts["option"] == 1)]
     assert (found.cells["label"] == "base").sum() == len(enough) < (counts["option"] == 1).sum()
+
+
+def test_the_perfect_model_s_effects_are_smaller_than_the_survey_s(tmp_path: Path, toy: SimpleNamespace) -> None:
+    """By what the standard errors say of each attribute: sqrt(1 - sum(se^2) / sum(shift^2)), by a plain loop."""
+    study = Study.from_dict(toy.raw())
+    run = toy.make_run(tmp_path / "run", study, toy.answers(n=300))
+    toy.add_label(run, study, "base", toy.shrunk)
+    found = diagnose(load_inputs(str(run.path))).toggles
+    perfect = found[found["label"] == PERFECT].reset_index(drop=True)
+    survey = read_effects(run.survey_effects)
+    survey = survey[survey["supported"]].reset_index(drop=True)
+    share = np.empty(len(survey))
+    for name in study.attributes:
+        own = (survey["attribute"] == name).to_numpy()
+        noise, size = (survey.loc[own, "std_error"] ** 2).sum(), (survey.loc[own, "shift"] ** 2).sum()
+        share[own] = np.sqrt(max(0, 1 - noise / size))
+    assert (share < 0.95).all()
+    ends = [np.stack(survey[f"p_{end}"]) for end in ("reference", "treated")]
+    sizes = [survey[f"n_eff_{end}"].to_numpy(dtype=float) for end in ("reference", "treated")]
+    classes = perfect_toggles(*ends, *sizes, np.full(len(survey), 3), study.diagnosis.tau, share).classes
+    np.testing.assert_allclose(perfect[list(CLASSES)].to_numpy(), classes)
 
 
 def test_cells_count_as_supported_where_toggles_do(compared: Run) -> None:
