@@ -92,12 +92,24 @@ class Domains:
                 found[:, :, k, j] = found[:, :, j, k] = total
         return found
 
-    def units(self, answered: np.ndarray) -> np.ndarray:
-        """Count the PSUs with an answer, shape (domains, questions), given who answered what."""
-        held = answered if self.parts is None else (self.parts @ answered.astype(float)) > 0
+    def units(self, weight: np.ndarray) -> np.ndarray:
+        """Count the PSUs, in effect (Kish's formula over PSUs).
+
+        Parameters
+        ----------
+        weight : ndarray, shape (people, questions)
+            Weight of each respondent, 0 for who does not count.
+
+        Returns
+        -------
+        ndarray, shape (domains, questions)
+            As many equally large PSUs would hold the weight as unevenly as these do; 0 where there is none.
+        """
+        held = weight if self.parts is None else self.parts @ weight
         ones = self.by_part.copy()
         ones.data[:] = 1
-        return ones @ held.astype(float)
+        total, squares = ones @ held, ones @ held**2
+        return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
 
 def _pairs(owner: np.ndarray, domain: np.ndarray, domains: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

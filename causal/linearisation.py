@@ -109,7 +109,8 @@ def linearise(
         for name, found in crossed.items():
             for into, psu_links, stratum_links in zip(found, psus.links[name], strata.links[name], strict=True):
                 into[:, q] = psu_links.products(u) - stratum_links.products(t)
-        members[:, q] = np.bincount(psus.cell, answered > 0, minlength=cells)
+        one, two = (np.bincount(psus.cell, answered**k, minlength=cells) for k in (1, 2))
+        members[:, q] = np.divide(one**2, two, out=np.zeros(cells), where=two > 0)
     empty = np.where(total > 0, 0.0, np.nan)[..., None, None]
     covariance += empty
     for name, of in contrasts.items():

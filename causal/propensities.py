@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from causal.adjustment import Adjustment, Comparison, features
-from causal.estimators.nuisance import Propensity, folds, propensities
+from causal.estimators.nuisance import Propensity, folds, levelled, propensities
 from causal.survey import Survey
 
 
@@ -43,7 +43,8 @@ def _fitted(survey: Survey, comparison: Comparison) -> Fitted | None:
         return None
     weight = weights(survey, comparison.people)
     with threadpool_limits(1):  # the matrices are so small that threads would wait for each other
-        return Fitted(fold, propensities(features(survey, comparison), comparison.arm, weight, fold))
+        found = propensities(features(survey, comparison), comparison.arm, weight, fold)
+    return Fitted(fold, found if psu is None else levelled(found, comparison.arm, weight, fold))
 
 
 def weights(survey: Survey, people: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from scipy import sparse
 from causal.adjustment import Comparison, comparisons, features, question_chunks
 from causal.domains import Domains
 from causal.encoding import MISSING
-from causal.estimators.newcombe import Freedom
+from causal.estimators.freedom import clustered_freedom
 from causal.estimators.nuisance import outcomes
 from causal.estimators.result import Estimates
 from causal.estimators.smallsample import Moments, infer, joined
@@ -174,6 +174,7 @@ def _threads() -> ThreadpoolController:
 def _parts(survey: Survey, comparison: Comparison, ready: Fitted) -> Iterator[_Part]:
     people, arm, study = comparison.people, comparison.arm, survey.study
     weight, options, x = weights(survey, people), option_counts(study), features(survey, comparison)
+    score = scores(study)
     option = np.arange(options.max())
     layout = [
         Domains.of(contexts.group, len(contexts.place), people, survey.country, survey.design)
@@ -192,19 +193,17 @@ def _parts(survey: Survey, comparison: Comparison, ready: Fitted) -> Iterator[_P
             place = contexts.place[:, chunk]
             there = (place != MISSING) & (means.n_eff > 0).all(axis=0)
             question = np.nonzero(there)[1]
+            freedom = None
+            if study.survey.psu:
+                scored = np.einsum("kpq,qk->pq", means.influence, score[chunk])
+                freedom = clustered_freedom(domains, scored, arm, group, w, means.n_eff).at(there)
             moments = Moments(
                 nearest_distribution((means.mean + even)[:, there], own[question]),
                 domains.covariance(means.influence)[there],
                 means.n_eff[:, there],
-                _freedom(domains, answers != MISSING, means.n_eff, there) if study.survey.psu else None,
+                freedom,
             )
             yield _Part(place[there], chunk.start + question, moments)
-
-
-def _freedom(domains: Domains, answered: np.ndarray, n_eff: np.ndarray, there: np.ndarray) -> Freedom:
-    clustered = np.clip(domains.units(answered) - 1, 1, domains.df_limit)
-    limit = np.full(int(there.sum()), float(domains.df_limit))
-    return Freedom(clustered[there], np.maximum(n_eff.sum(axis=0) - 2, 1)[there], limit)
 
 
 def nearest_distribution(p: np.ndarray, own: np.ndarray) -> np.ndarray:

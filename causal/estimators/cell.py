@@ -60,7 +60,7 @@ class Cells:
         """Degrees of freedom under the design, None without one."""
         if self.design is None:
             return None
-        return Freedom(self.design.df, np.maximum(self.n - 1, 1), self.design.df_limit)
+        return Freedom(self.design.df, np.maximum(self.n_eff - 1, 1), self.design.df_limit)
 
 
 def contrast(

@@ -13,8 +13,8 @@ from causal.backdoor import identified_adjustment
 from causal.cli import progress_bars
 from causal.domains import Domains
 from causal.encoding import MISSING
+from causal.estimators.freedom import clustered_freedom
 from causal.estimators.learners import Sample, Scores, averaged, fit, two_ends
-from causal.estimators.newcombe import Freedom
 from causal.estimators.nuisance import folds
 from causal.estimators.result import Estimates
 from causal.estimators.smallsample import Moments, infer, joined
@@ -135,21 +135,21 @@ def _part(survey: Survey, job: _Job, contexts: Contexts, learnt: Scores) -> _Par
     domains = Domains.of(contexts.group, groups, people, survey.country, survey.design)
     values = np.zeros((effect.shape[1], len(people), 1))
     values[:, own, 0] = linearised.T
+    freedom = None
+    if survey.study.survey.psu:
+        scored = values[:, :, 0].T @ scores(survey.study)[job.question, : effect.shape[1], None]
+        answers = np.zeros((len(people), 1))
+        answers[own, 0] = weight
+        sizes = seen.n_eff[:, :, None]
+        freedom = clustered_freedom(domains, scored, job.comparison.arm, contexts.group, answers, sizes)
+        freedom = freedom.at(there[:, None])
     moments = Moments(
         _padded(ends[:, there], options, 1),
         _padded(domains.covariance(values)[there, 0], options, 2),
         seen.n_eff[:, there],
-        _freedom(domains, own, len(people), seen.n_eff, there) if survey.study.survey.psu else None,
+        freedom,
     )
     return _Part(rows[there], np.full(len(rows), job.question)[there], moments)
-
-
-def _freedom(domains: Domains, own: np.ndarray, people: int, n_eff: np.ndarray, there: np.ndarray) -> Freedom:
-    answered = np.zeros((people, 1), dtype=bool)
-    answered[own] = True
-    clustered = np.clip(domains.units(answered)[there, 0] - 1, 1, domains.df_limit)
-    plain = np.maximum(n_eff[:, there].sum(axis=0) - 2, 1)
-    return Freedom(clustered, plain, np.full(len(plain), float(domains.df_limit)))
 
 
 def _inferred(parts: list[_Part], study: Study, toggles: int) -> Estimates:

@@ -111,11 +111,15 @@ class Freedom:
     plain: np.ndarray
     limit: np.ndarray
 
+    def at(self, there: np.ndarray) -> Freedom:
+        """Return those of some of the means."""
+        return Freedom(self.clustered[there], self.plain[there], self.limit[there])
+
 
 def joint_freedom(variance_a: np.ndarray, variance_b: np.ndarray, a: Freedom, b: Freedom) -> tuple[np.ndarray, ...]:
     """Return the degrees of freedom of a difference (Welch and Satterthwaite), with clusters and without."""
-    clustered = np.minimum(_welch(variance_a, variance_b, a.clustered, b.clustered), a.limit)
-    return clustered, _welch(variance_a, variance_b, a.plain, b.plain)
+    clustered = np.minimum(welch(variance_a, variance_b, a.clustered, b.clustered), a.limit)
+    return clustered, welch(variance_a, variance_b, a.plain, b.plain)
 
 
 def student_stretch(a: Mean, b: Mean, freedom_a: Freedom, freedom_b: Freedom, tail: float) -> np.ndarray:
@@ -124,7 +128,8 @@ def student_stretch(a: Mean, b: Mean, freedom_a: Freedom, freedom_b: Freedom, ta
     return np.maximum(stdtrit(clustered, tail) / stdtrit(plain, tail), 1.0)
 
 
-def _welch(variance_a: np.ndarray, variance_b: np.ndarray, df_a: np.ndarray, df_b: np.ndarray) -> np.ndarray:
+def welch(variance_a: np.ndarray, variance_b: np.ndarray, df_a: np.ndarray, df_b: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom of a sum of two variances (Satterthwaite)."""
     total = variance_a + variance_b
     with np.errstate(divide="ignore", invalid="ignore"):
         joint = total**2 / (variance_a**2 / df_a + variance_b**2 / df_b)

@@ -27,19 +27,23 @@ class Propensity:
     ----------
     raw : ndarray, shape (people,)
         Probability given the features.
+    in_fold : ndarray, shape (people,)
+        Probability given the features and the fold. It is another one where PSUs keep folds from having like shares of
+        the level (see `levelled`).
     """
 
     raw: np.ndarray
+    in_fold: np.ndarray
 
     @property
     def value(self) -> np.ndarray:
-        """Probability kept within `BOUND`, shape (people,)."""
-        return np.clip(self.raw, BOUND, 1 - BOUND)
+        """Probability in the fold, kept within `BOUND`, shape (people,)."""
+        return np.clip(self.in_fold, BOUND, 1 - BOUND)
 
     @property
     def bounded(self) -> np.ndarray:
         """Whether it was beyond, shape (people,)."""
-        return self.value != self.raw
+        return self.value != self.in_fold
 
 
 def folds(arm: np.ndarray, psu: np.ndarray | None) -> np.ndarray | None:
@@ -93,7 +97,42 @@ def propensities(x: np.ndarray, arm: np.ndarray, weight: np.ndarray, fold: np.nd
             found[out] = model.predict_proba(x[out])[:, 1]
         else:
             found[out] = np.average(arm[rest], weights=weight[rest])
-    return Propensity(found)
+    return Propensity(found, found)
+
+
+def levelled(found: Propensity, arm: np.ndarray, weight: np.ndarray, fold: np.ndarray) -> Propensity:
+    """Take out of propensities what is due to whole PSUs being left out.
+
+    Where one PSU holds most of a level, the folds that are fitted to predict for it have seen few of that level, and
+    all others too many. So the logits of a fold are shifted until their mean probability is the level's share: among
+    all for ``raw``, in that fold for ``in_fold``. Weights by the inverse of the latter let each fold stand for as many
+    as it has, at either level, which keeps errors of prediction in one fold from counting for all.
+
+    Parameters
+    ----------
+    found : Propensity
+        As fitted.
+    arm, weight, fold : ndarray, shape (people,)
+        Level, weight (mean 1) and fold.
+    """
+    share, people = np.average(arm, weights=weight), np.bincount(fold, weight)
+    own = (np.bincount(fold, weight * arm) + share) / (people + 1)  # one person more, so that it is not 0 or 1
+    return Propensity(
+        _shifted(found.raw, weight, fold, np.full(len(own), share)), _shifted(found.raw, weight, fold, own)
+    )
+
+
+def _shifted(raw: np.ndarray, weight: np.ndarray, fold: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Shift the logits of each fold until their mean probability is the fold's share."""
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
+    moved = np.empty_like(raw)
+    for i, goal in enumerate(share):
+        out = fold == i
+        logits, w = logit(np.clip(raw[out], _TINY, 1 - _TINY)), weight[out]
+        moved[out] = expit(logits + brentq(lambda by, z=logits, w=w, goal=goal: w @ (expit(z + by) - goal), -50, 50))
+    return moved
 
 
 def outcomes(x: np.ndarray, y: np.ndarray, weight: np.ndarray, arm: np.ndarray, fold: np.ndarray) -> np.ndarray:

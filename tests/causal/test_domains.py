@@ -60,14 +60,16 @@ def linearised(score: np.ndarray, weight: np.ndarray, a: np.ndarray, b: np.ndarr
     return values[:, None]
 
 
-def test_units_are_psus_with_an_answer(one_question: Callable[..., Study]) -> None:
+def test_units_are_psus_with_an_answer_by_their_weight(one_question: Callable[..., Study]) -> None:
     study = one_question(("a",), 2, survey={"psu": "c"})
     people = pd.DataFrame({"a": [0, 1] * 4, "q": 1, "c": [1, 1, 2, 2, 3, 3, 4, 4]})
     survey = read_survey(study, people)
     group: Any = np.array([0, 0, 0, 0, 1, 1, 0, 1])
-    answered = np.array([1, 1, 0, 0, 1, 0, 1, 1], dtype=bool)[:, None]
+    weight = np.array([1.0, 2, 0, 0, 1, 0, 3, 2])[:, None]
     domains = Domains.of(group, 2, np.arange(8), survey.country, survey.design)
-    np.testing.assert_array_equal(domains.units(answered), [[2], [2]])  # PSUs 1, 4 and 3, 4
+    # PSUs 1 and 4 with 3 each; 3 and 4 with 1 and 2: 3**2 / (1 + 4)
+    np.testing.assert_allclose(domains.units(weight), [[2], [9 / 5]])
     assert domains.df_limit == 3
     alone = Domains.of(group, 2, np.arange(8), survey.country, None)
-    np.testing.assert_array_equal(alone.units(answered), [[3], [2]])  # respondents
+    np.testing.assert_allclose(alone.units(weight), [[6**2 / 14], [9 / 5]])  # respondents
+    np.testing.assert_array_equal(domains.units(0 * weight), [[0], [0]])

@@ -235,7 +235,8 @@ def test_variance_and_covariance_by_hand(one_question: Any) -> None:
     two = np.array([[1, -1], [-1, 1]])  # the first of two shares moves as the second does, the other way
     np.testing.assert_allclose(design.covariance[0, :, 0], [low * two, high * two], rtol=1e-12)
     np.testing.assert_allclose(design.crossed["a"][0][0, 0], shared * two, rtol=1e-12)
-    assert design.df[0, :, 0].tolist() == [3, 1]  # 4 and 2 PSUs with an answer, 5 PSUs less 2 strata in all
+    # a=0: PSUs of 2, 1, 1 and 1 people count for 5**2 / 7; a=1: two of 1 count for two. 5 PSUs less 2 strata in all.
+    np.testing.assert_allclose(design.df[0, :, 0], [25 / 7 - 1, 1])
     assert design.df_limit[0, :, 0].tolist() == [3, 3]
 
 

@@ -103,6 +103,20 @@ def test_a_context_that_holds_what_decides_lacks_nothing(one_question: Maker) ->
     assert not within.lacks.any()
 
 
+def test_a_large_psu_does_not_look_like_people_unlike_the_others(one_question: Maker) -> None:
+    """Most of the level lives in one PSU, so that all other folds are fitted to far too many of it."""
+    sizes = [300, 2, 2, 2, *[20] * 15]
+    psu = np.repeat(np.arange(len(sizes)), sizes)
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"a": (psu < 4).astype(int), "c": psu, "z": rng.integers(0, 3, len(psu))})
+    survey = survey_of(one_question, data, survey={"psu": "c"})
+    ready = Propensities(survey).of(comparison(survey))
+    assert ready is not None
+    found = judged(survey, ready.propensity.raw)
+    assert found.common.all()
+    assert not found.lacks[0]
+
+
 def test_what_differs_most_is_named(one_question: Maker) -> None:
     rng = np.random.default_rng(0)
     a = np.arange(400) % 2

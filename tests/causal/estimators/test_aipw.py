@@ -291,6 +291,28 @@ def test_intervals_cover_in_small_contexts(options: dict[str, Any]) -> None:
     assert np.mean(test) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rural", [[200, 20, 20, 20], [20] * 6])
+def test_intervals_cover_where_a_level_sits_in_few_psus(rural: list[int], one_question: Callable[..., Study]) -> None:
+    """No effect, PSUs that differ, and a covariate of no matter. Counting the PSUs of both levels, and letting the
+    errors of the fold with the large PSU stand for all, covered 45% and 90%."""
+    study = one_question(
+        ("a",), 3, effects={"estimator": ["cell", "aipw"]}, survey={"psu": "c"}, covariates={"x": {"kind": "number"}}
+    )
+    rng, inside = np.random.default_rng(8), []
+    sizes = [*rural, *[20] * 15]
+    for _ in range(100):
+        c = np.repeat(np.arange(len(sizes)), sizes)
+        people = pd.DataFrame({"a": (c < len(rural)).astype(int), "c": c, "x": rng.normal(size=len(c))})
+        answer = rng.normal(0, 0.5, len(sizes))[c] + rng.logistic(size=len(c))
+        people["q"] = np.searchsorted([-0.7, 0.7], answer) + 1
+        survey = read_survey(study, people)
+        grids = [grid_from_counts(count(survey), study, survey.countries, names) for names in subsets(study)]
+        row = adjusted_rows(survey, estimated_by(survey_effects(grids, study, survey.countries))).iloc[0]
+        inside.append(row["conf_low"] <= 0 <= row["conf_high"])
+    assert np.mean(inside) >= 0.9
+
+
 def test_mediator_is_not_adjusted_for() -> None:
     made = simulate(
         9000, attributes=2, questions=4, options=2, correlation=1.5, question_sd=0.8, seed=6, granularity=[1]
