@@ -11,7 +11,7 @@ from causal.ceiling import REPLICATES, redraw
 from causal.closeness import alignment_score, effect_distance
 from diagnostics.alignment import mean_error, modal_accuracy
 from diagnostics.classify import CLASSES, classify, indicators
-from diagnostics.equity import group_range
+from diagnostics.equity import Groups, group_range
 
 MEASURES = ("score", "modal", "error")
 """What every cell is scored by: S, modal accuracy, error of the expected answer."""
@@ -60,7 +60,7 @@ def perfect_cells(
     p: np.ndarray,
     options: np.ndarray,
     n_eff: np.ndarray,
-    groupings: Mapping[tuple[str, str], np.ndarray] | None = None,
+    groupings: Mapping[tuple[str, str], Groups] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> PerfectCells:
@@ -74,8 +74,8 @@ def perfect_cells(
         K of each cell's question.
     n_eff : ndarray, shape (cells,)
         Effective respondents of each cell.
-    groupings : mapping of name to ndarray of int, shape (cells,)
-        Groups over which the range of the scores is wanted, as for `group_range`.
+    groupings : mapping of name to Groups
+        Over which the range of the scores is wanted.
     replicates, seed : int
         Surveys drawn, and the seed of the generator.
     """

@@ -22,7 +22,7 @@ from diagnostics.diagnosis import (
     in_split,
     splits_shown,
 )
-from diagnostics.equity import PERSONAS, TIERS, group_range
+from diagnostics.equity import PERSONAS, TIERS, Groups, group_range
 from diagnostics.inputs import Inputs
 from diagnostics.page import SPLIT_NAMES, Table
 from diagnostics.verdict import distance, percent, score
@@ -61,7 +61,7 @@ def methods(inputs: Inputs) -> dict[str, tuple[str, str]]:
 
 
 def _measures(
-    found: Diagnosis, part: str, groups: dict[tuple[str, str], np.ndarray], cell_label: str, toggle_label: str
+    found: Diagnosis, part: str, groups: dict[tuple[str, str], Groups], cell_label: str, toggle_label: str
 ) -> dict[str, Any]:
     everywhere = found.cells[found.cells["label"] == cell_label]
     cells = in_split(everywhere, part)

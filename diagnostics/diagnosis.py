@@ -16,7 +16,7 @@ from causal.trivial import country_shares
 from diagnostics.alignment import Cells, cells, matching_rows, mean_error, modal_accuracy, padded
 from diagnostics.ceiling import perfect_cells, perfect_toggles, true_share
 from diagnostics.classify import CLASSES, certain_class, class_probabilities, classify, indicators, interval_error
-from diagnostics.equity import PERSONAS, TIERS, persona_groups, tier_groups
+from diagnostics.equity import PERSONAS, TIERS, Groups, persona_groups, tier_groups
 from diagnostics.inputs import Inputs, Measured, toggle_key
 
 PERFECT = "perfect model"
@@ -76,17 +76,22 @@ def diagnose(inputs: Inputs) -> Diagnosis:
     )
 
 
-def cell_groups(inputs: Inputs, keys: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Return the groups of cells over which scores are compared, by split: personas, and tiers of countries."""
-    found = {}
+def cell_groups(inputs: Inputs, keys: pd.DataFrame) -> dict[tuple[str, str], Groups]:
+    """Return the groups of cells over which scores are compared, by split.
+
+    They are the personas, compared within country and question, and the tiers of countries, within question and
+    persona.
+    """
+    names, found = list(inputs.study.attributes), {}
     for split in splits_shown(inputs):
         inside = (keys["split"] == split).to_numpy() | (split == "all")
-        for name, groups in (
-            (PERSONAS, persona_groups(keys[inside], list(inputs.study.attributes))),
-            (TIERS, tier_groups(keys[inside], inputs.study.survey.tiers)),
+        for name, groups, alike in (
+            (PERSONAS, persona_groups(keys[inside], names), ["country", "question"]),
+            (TIERS, tier_groups(keys[inside], inputs.study.survey.tiers), ["question", *names]),
         ):
-            found[split, name] = np.full(len(keys), -1)
-            found[split, name][inside] = groups
+            everywhere = np.full(len(keys), -1)
+            everywhere[inside] = groups
+            found[split, name] = Groups.of(everywhere, keys[alike])
     return found
 
 

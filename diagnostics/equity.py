@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -39,25 +40,71 @@ def tier_groups(keys: pd.DataFrame, tiers: Mapping[str, str]) -> np.ndarray:
     return pd.factorize(keys["country"].map(dict(tiers)))[0]
 
 
-def group_range(values: np.ndarray, groups: np.ndarray) -> float:
-    """Return the largest less the smallest of the groups' means.
+@dataclass(frozen=True)
+class Groups:
+    """Groups of cells to compare, like with like.
+
+    Attributes
+    ----------
+    group : ndarray of int, shape (cells,)
+        Each cell's group; -1 where it is not compared.
+    block : ndarray of int, shape (cells,)
+        Cells that ask for the same: groups are compared within blocks.
+    inverse : ndarray, shape (groups, groups), or None
+        Turns the groups' sums of deviations from the means of blocks into least-squares means, about 0. None where
+        blocks do not connect all groups, or there is one.
+    """
+
+    group: np.ndarray
+    block: np.ndarray
+    inverse: np.ndarray | None
+
+    @classmethod
+    def of(cls, group: np.ndarray, blocks: pd.DataFrame) -> Groups:
+        """Set up the comparison.
+
+        Parameters
+        ----------
+        group : ndarray of int, shape (cells,)
+            As above.
+        blocks : DataFrame
+            Cells with the same values are a block; a missing value equals itself.
+        """
+        block = key_index(blocks, blocks.columns.astype(str).tolist()).factorize()[0]
+        inside = group >= 0
+        there, code = np.unique(group[inside], return_inverse=True)
+        count = np.zeros((block.max(initial=-1) + 1, len(there)))
+        np.add.at(count, (block[inside], code), 1.0)
+        per_block = np.maximum(count.sum(axis=1), 1)
+        cross = np.diag(count.sum(axis=0)) - count.T @ (count / per_block[:, None])
+        renumbered = np.full(len(group), -1)
+        renumbered[inside] = code
+        connected = len(there) > 1 and np.linalg.matrix_rank(cross) == len(there) - 1
+        return cls(renumbered, block, np.linalg.pinv(cross) if connected else None)
+
+
+def group_range(values: np.ndarray, groups: Groups) -> float:
+    """Return the largest less the smallest of the groups' least-squares means (a linear model of group and block).
+
+    Where every group has a cell in every block these are the groups' plain means. Elsewhere a group that lacks the
+    blocks that all groups find hard does not look well served for it.
 
     Parameters
     ----------
     values : ndarray, shape (cells,)
         A score of each cell.
-    groups : ndarray of int, shape (cells,)
-        Each cell's group; cells of groups below 0 do not count.
+    groups : Groups
+        What is compared.
 
     Returns
     -------
     float
-        0 or more; NaN with fewer than two groups.
+        0 or more; NaN with fewer than two groups, or where no chain of blocks connects them.
     """
-    inside = groups >= 0
-    count = np.bincount(groups[inside])
-    there = count > 0
-    if there.sum() < 2:
+    if groups.inverse is None:
         return np.nan
-    means = np.bincount(groups[inside], weights=values[inside])[there] / count[there]
+    inside = groups.group >= 0
+    group, block, own = groups.group[inside], groups.block[inside], values[inside]
+    level = np.bincount(block, own) / np.maximum(np.bincount(block), 1)
+    means = groups.inverse @ np.bincount(group, own - level[block], len(groups.inverse))
     return float(means.max() - means.min())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from math import comb
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diagnostics.alignment import shift_correlation
 from diagnostics.ceiling import mean_shift, perfect_cells, perfect_toggles, true_share
 from diagnostics.classify import classify, indicators
+from diagnostics.equity import Groups
 
 
 def _exact(p: float, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +71,11 @@ def test_the_range_of_a_perfect_model_is_that_of_noise() -> None:
     """Two groups of one cell each, K=2, p=.5, n=1: a share is 0 or 1, so the error is always .5 and the range 0. With
     n=2 a share is 0, .5 or 1 with 1/4, 1/2, 1/4: errors .5 or 0 with 1/2 each, so they differ half of the time."""
     p, two = np.full((2, 2), 0.5), np.array([2, 2])
-    groups = {("all", "one each"): np.array([0, 1]), ("all", "together"): np.array([0, 0])}
+    one = pd.DataFrame({"question": ["q", "q"]})
+    groups = {
+        ("all", "one each"): Groups.of(np.array([0, 1]), one),
+        ("all", "together"): Groups.of(np.array([0, 0]), one),
+    }
     none = perfect_cells(p, two, np.array([1.0, 1.0]), groups)
     assert none.ranges["all", "one each"]["error"] == 0
     assert np.isnan(none.ranges["all", "together"]["score"])
