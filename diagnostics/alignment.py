@@ -21,7 +21,7 @@ class Cells:
     Attributes
     ----------
     keys : DataFrame, ``cells`` rows
-        country, question, one column per attribute (null = not specified), granularity, n, n_eff.
+        country, question, one column per attribute (null = not specified), granularity, n, n_eff, deff.
     p : ndarray, shape (cells, K of the longest question)
         Probabilities of options 1..K; 0 beyond a question's own options.
     options : ndarray of int, shape (cells,)
@@ -41,7 +41,7 @@ def cells(table: pd.DataFrame, attributes: Sequence[str]) -> Cells:
     p = np.zeros((len(found), option.max()))
     p[place, option - 1] = table["p"].to_numpy(dtype=float)
     first = np.unique(place, return_index=True)[1]
-    keys = table.iloc[first][[*names, "granularity", "n", "n_eff"]].reset_index(drop=True)
+    keys = table.iloc[first][[*names, "granularity", "n", "n_eff", "deff"]].reset_index(drop=True)
     return Cells(keys, p, np.bincount(place))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from causal.ceiling import cell_sizes, toggle_sizes
 from causal.closeness import alignment_score, effect_distance
 from causal.effects import ROUNDING
 from causal.heldout import HELD_OUT, TRAINED, VALIDATION
@@ -64,8 +65,7 @@ def diagnose(inputs: Inputs) -> Diagnosis:
     toggles = [_score_rows(rows) for rows in models] + _reference_toggles(inputs)
     survey = supported_cells(inputs)
     keys = _with_groups(inputs, survey.keys)
-    n_eff = survey.keys["n_eff"].to_numpy(dtype=float)
-    perfect = perfect_cells(survey.p, survey.options, n_eff, cell_groups(inputs, keys))
+    perfect = perfect_cells(survey.p, survey.options, cell_sizes(survey.keys), cell_groups(inputs, keys))
     scored = [keys.assign(label=PERFECT, score=perfect.score, modal=perfect.modal, error=perfect.error)]
     scored += [keys.assign(label=label, **_cell_scores(p, survey)) for label, p in _answers(inputs, survey).items()]
     return Diagnosis(
@@ -180,10 +180,9 @@ def _reference_toggles(inputs: Inputs) -> list[pd.DataFrame]:
     options = survey["p_reference"].map(len).to_numpy(dtype=int)
     width = options.max(initial=2)
     low, high = padded(survey["p_reference"], width), padded(survey["p_treated"], width)
-    sizes = survey[["n_eff_reference", "n_eff_treated"]].to_numpy(dtype=float)
     shift, noise = survey["shift"].to_numpy(dtype=float), survey["std_error"].to_numpy(dtype=float) ** 2
     share = _true_shares(survey["attribute"], shift, noise)
-    perfect = perfect_toggles(low, high, sizes[:, 0], sizes[:, 1], options, tau, share)
+    perfect = perfect_toggles(low, high, *toggle_sizes(survey), options, tau, share)
     keys = survey[[*toggle_key(inputs.study), "granularity", "topic", "split"]]
     none = np.zeros_like(shift)
     distance = effect_distance(np.zeros_like(low), high - low, options)

@@ -61,7 +61,7 @@ def _table() -> pd.DataFrame:
                     "p": share,
                 }
             )
-    return pd.DataFrame(rows).assign(n=20, n_eff=20.0)
+    return pd.DataFrame(rows).assign(n=20, n_eff=20.0, deff=1.0)
 
 
 def test_cells_do_not_depend_on_the_order_of_rows() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal.ceiling import toggle_sizes
 from causal.runs import Run
 from causal.study import Study
 from causal.tables import read_distributions, read_effects
@@ -128,8 +129,7 @@ def test_the_perfect_model_s_effects_are_smaller_than_the_survey_s(tmp_path: Pat
         share[own] = np.sqrt(max(0, 1 - noise / size))
     assert (share < 0.97).all()
     ends = [np.stack(survey[f"p_{end}"]) for end in ("reference", "treated")]
-    sizes = [survey[f"n_eff_{end}"].to_numpy(dtype=float) for end in ("reference", "treated")]
-    classes = perfect_toggles(*ends, *sizes, np.full(len(survey), 3), study.diagnosis.tau, share).classes
+    classes = perfect_toggles(*ends, *toggle_sizes(survey), np.full(len(survey), 3), study.diagnosis.tau, share).classes
     np.testing.assert_allclose(perfect[list(CLASSES)].to_numpy(), classes)
 
 
