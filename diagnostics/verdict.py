@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from causal.heldout import COUNTRIES, HELD_OUT, PERSONAS, QUESTIONS, TRAINED, VALIDATION
 from diagnostics.alignment import change
 from diagnostics.classify import UNDETERMINED
-from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, supported_toggles
+from diagnostics.diagnosis import NO_EFFECT, Diagnosis, Q, in_split, supported_toggles
 from diagnostics.estimators import adjusted_only, adjusted_sentences
 from diagnostics.inputs import Inputs, Measured
 from diagnostics.marks import failed_sentence, identified_of, standing_out
@@ -119,15 +119,38 @@ def _survey(inputs: Inputs) -> Paragraph:
 
 
 def _single(model: Measured, found: Diagnosis, numbers: dict[str, Any], training_follows: bool) -> Paragraph:
-    item = numbers["labels"][model.label]["splits"]["all"]
+    part = _fair_part(model, numbers)
+    item, rows = numbers["labels"][model.label]["splits"][part], _within(found, part)
     sentences = [
-        _closeness(model, found, numbers["tau"], item),
+        *_seen(model, part, numbers),
+        _closeness(model, rows, numbers["tau"], item),
         _faults(item["classes"], item),
-        *_direction(found, model.label),
-        _against_no_effect(found, model.label, item),
+        *_direction(rows, model.label),
+        _against_no_effect(rows, model.label, item),
         _level(item),
     ]
     return Paragraph("Before training" if training_follows else f"The model: {model.label}", tuple(sentences))
+
+
+def _fair_part(model: Measured, numbers: dict[str, Any]) -> str:
+    """Name what a model is described on: everything, or what it never saw in training if there is such a part."""
+    splits = numbers["labels"][model.label]["splits"]
+    unseen = [part for part in HELD_OUT if part in splits and splits[part]["toggles"]]
+    return unseen[0] if model.trained and unseen else "all"
+
+
+def _within(found: Diagnosis, part: str) -> Diagnosis:
+    return replace(found, toggles=in_split(found.toggles, part), models=in_split(found.models, part))
+
+
+def _seen(model: Measured, part: str, numbers: dict[str, Any]) -> list[str]:
+    """Say what a trained model has seen of what it is described on."""
+    if not model.trained:
+        return []
+    if part == "all":
+        return ["It was trained on these questions, and none was held out: what follows says how well it learnt them."]
+    toggles = numbers["labels"][model.label]["splits"][part]["toggles"]
+    return [f"It is trained, so what follows is on the {toggles} toggles {_PLAIN[part]}."]
 
 
 def _closeness(model: Measured, found: Diagnosis, tau: float, item: dict[str, Any]) -> str:
@@ -302,13 +325,19 @@ _HEADLINES = {
 }
 
 
+def _unseen(part: str) -> str:
+    return "" if part == "all" else f" {_PLAIN[part]}"
+
+
 def _before_headline(model: Measured, found: Diagnosis, numbers: dict[str, Any]) -> str:
-    classes = numbers["labels"][model.label]["splits"]["all"]["classes"]
+    part = _fair_part(model, numbers)
+    classes = numbers["labels"][model.label]["splits"][part]["classes"]
+    found = _within(found, part)
     worst = max(FAULTS, key=lambda name: classes[name])
     still = float(found.toggles.loc[found.toggles["label"] == NO_EFFECT, "aligned"].mean())
     right = (
-        f"{model.label} gets {percent(classes['aligned'])} of attribute effects about right (ignoring the "
-        f"persona would get {percent(still)})"
+        f"{model.label} gets {percent(classes['aligned'])} of attribute effects{_unseen(part)} about right "
+        f"(ignoring the persona would get {percent(still)})"
     )
     if not classes[worst]:
         return f"{right}."
