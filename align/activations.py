@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from align.memory import out_of_memory
+from align.memory import free_memory, out_of_memory
 from align.parallel import ALONE, Processes, note
 from align.sharding import held
 from causal.errors import InputError, RunError
@@ -62,7 +61,7 @@ def recompute_if_large(
         Who does the same; the least memory decides for all.
     """
     needed = max(processes.gather(ROOM * times * _bytes_or_too_many(model, forward)))
-    free = min(processes.gather(free_bytes(next(model.parameters()).device)))
+    free = min(processes.gather(free_memory(next(model.parameters()).device)))
     if needed > free and model.get_base_model().supports_gradient_checkpointing:
         steps = f"a step would need about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
         _say(steps if math.isfinite(needed) else "memory ran out on the smallest question")
@@ -98,17 +97,6 @@ def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
     total = sum(storage.nbytes() for place, storage in found.items() if place not in own)
     del kept
     return total
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the memory that this process may still take on a device."""
-    import psutil
-    import torch
-
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def within_memory(model: Any, may_change: bool, work: Callable[[], T], what: str) -> T:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 _TOLD = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def free_memory(device: Any) -> int:
-    """Return the bytes free on a torch device now."""
+    """Return the bytes that this process may still take on a torch device.
+
+    On CUDA what torch has reserved and does not use counts too; a CPU's memory is shared among the processes that
+    accelerate started on this machine.
+    """
     if device.type == "cuda":
         import torch
 
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     import psutil
 
-    return psutil.virtual_memory().available
+    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -89,7 +89,7 @@ def test_the_setting_decides_and_changes_no_bit(study, items, tmp_path, setting,
     train(plain, items, FitSettings.model_validate(fit), tmp_path / "plain", "x", lambda *_: None)
     assert not recomputes(plain), "a tiny model fits"
     assert "note" not in capsys.readouterr().err
-    monkeypatch.setattr(activations, "free_bytes", lambda device: 1024)
+    monkeypatch.setattr(activations, "free_memory", lambda device: 1024)
     model, fit = lora(study), FitSettings.model_validate(fit | {"checkpoint_activations": setting})
     train(model, items, fit, tmp_path / "other", "x", lambda *_: None)
     assert recomputes(model) == (setting != "never")
@@ -105,7 +105,7 @@ def test_the_estimate_grows_with_the_largest_item(study, items, monkeypatch):
 
     model = lora(study)
     kept = kept_bytes(model, forward)
-    monkeypatch.setattr(activations, "free_bytes", lambda device: int(4 * 1.5 * kept))
+    monkeypatch.setattr(activations, "free_memory", lambda device: int(4 * 1.5 * kept))
     recompute_if_large(model, forward, 3.9)
     assert not recomputes(model)
     recompute_if_large(model, forward, 4.1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +79,9 @@ def test_on_a_gpu_the_mask_of_a_forest_counts_by_pairs_of_tokens(monkeypatch):
 
 def test_free_memory_of_this_machine_is_known():
     assert plan.free_memory(torch.device("cpu")) > 2**20
+
+
+def test_processes_on_one_machine_share_its_memory(monkeypatch):
+    alone = plan.free_memory(torch.device("cpu"))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert plan.free_memory(torch.device("cpu")) == pytest.approx(alone / 4, rel=0.2)  # others use memory meanwhile
