@@ -160,7 +160,7 @@ def show(survey: str, seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
         for method, rows in methods.items():
             cells = []
             for name in columns:
-                known = [row[name] for row in rows if row.get(name) is not None]
+                known = [value for row in rows if (value := row.get(name)) is not None]
                 mean, half = interval(known) if known else (float("nan"), 0.0)
                 digits = 1 if name.startswith("S") and name != "shift_correlation" else 3
                 cells.append("–" if not known else f"{mean:.{digits}f}" + (f"±{half:.{digits}f}" if half else ""))
@@ -176,7 +176,9 @@ def say_goals(survey: str, seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Print whether the paper's order of S holds at every G, and what ``best`` gains, by part; return the gains."""
     figures: dict[str, float] = {}
     for part in seeds[0]:
-        rows = {name: [numbers(one[part][name]) for one in seeds] for name in ("best", *PAPER_ORDER, "level_kl")}
+        rows: dict[str, list[dict[str, Any]]] = {
+            name: [numbers(one[part][name]) for one in seeds] for name in ("best", *PAPER_ORDER, "level_kl")
+        }
         sizes = [name for name, value in rows["base"][0].items() if name.startswith("S_G") and value is not None]
         means = {name: {size: mean_of(of, size) for size in sizes} for name, of in rows.items()}
         held = [size for size in sizes if _falls([means[name][size] for name in PAPER_ORDER])]

@@ -30,7 +30,7 @@ from causal.study import Study
 
 SURVEYS = ("cces2016", "gss2018")
 """One with little noise, one with small cells. The others of the benchmark of alignment play no part in the choice."""
-CANDIDATES = {
+CANDIDATES: dict[str, Any] = {
     "paper": "paper",
     "effect": "effect",
     "level_kl": "level_kl",
@@ -44,7 +44,7 @@ CANDIDATES = {
     "level_w1 + 30 effect": {"level_w1": 1, "effect": 30},
     "level_w1 + 100 effect": {"level_w1": 1, "effect": 100},
 }
-COURSES = {
+COURSES: dict[str, dict[str, Any]] = {
     "3e-4 constant": {"learning_rate": 3e-4, "decay": "none"},
     "3e-4 falling": {"learning_rate": 3e-4, "decay": "linear"},
     "6e-4 falling": {"learning_rate": 6e-4, "decay": "linear"},
@@ -127,7 +127,8 @@ def run_fold(
     from causal.audit import main as audit
     from causal.runs import Run
 
-    path, found = STUDIES / f"{survey}.yaml", {}
+    path = STUDIES / f"{survey}.yaml"
+    found: dict[str, Errors] = {}
     for name in candidates:
         words = overrides(survey, questions, name, epochs, seed)
         study, run = Study.load(path, words), Run(folder)

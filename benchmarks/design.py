@@ -101,12 +101,14 @@ def main() -> None:
     rng = np.random.default_rng(2018)
     conditions = list(itertools.product(SHAPES, SAMPLES, (True, False), CORRELATIONS, WEIGHTS, STRATA))
     studies = {k: study_of(k, arguments.questions) for k in SHAPES}
-    found, alike = [], []
+    found: list[pd.DataFrame] = []
+    alike: list[pd.DataFrame] = []
     for i in track(range(len(conditions) * arguments.samples), description="simulating"):
-        k, sample, within, *others = condition = conditions[i % len(conditions)]
+        condition = conditions[i % len(conditions)]
+        k, sample, within, correlation, weights, strata = condition
         kind = "within PSUs" if within else "between PSUs"
         for p, into in ((np.array(SHAPES[k]), found), (np.array(SHAPES[k])[[0, 0]], alike)):
-            rows = simulate(rng, studies[k], p, sample, within, *others)
+            rows = simulate(rng, studies[k], p, sample, within, correlation, weights, strata)
             into.append(rows[rows["n"] >= 10].assign(toggle=kind, psus=sample[0], condition=str(condition)))
     every, null = (
         rows.assign(cell=pd.cut(rows["n"], BINS, labels=["10-14", "15-24", "25-49", "50-99", "100-249", "250+"]))

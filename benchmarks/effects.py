@@ -278,7 +278,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
-        print(json.dumps(run_contestant(arguments.contestant, *arguments.size, arguments.seed)))
+        print(json.dumps(run_contestant(arguments.contestant, arguments.size[0], arguments.size[1], arguments.seed)))
         return
     if absent := [name for name in ("dowhy", "econml") if importlib.util.find_spec(name) is None]:
         print(f"error: {' and '.join(absent)} not installed: pip install {' '.join(absent)}", file=sys.stderr)

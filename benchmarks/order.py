@@ -37,12 +37,12 @@ def repaired(run: Path, folder: Path) -> Path:
     return folder
 
 
-def show(title: str, comparison: dict[str, Any]) -> dict[str, float]:
+def show(title: str, comparison: dict[str, Any]) -> dict[str, float | None]:
     """Print the methods on held-out questions; return their figures by name."""
     table = Table(title=title, title_justify="left")
     for heading in ("method", *SHOWN):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    figures = {}
+    figures: dict[str, float | None] = {}
     for method in METHODS:
         found = numbers(comparison["held_out"][method])
         table.add_row(method, *(f"{found[name]:.{1 if name in ('S', 'range') else 4}f}" for name in SHOWN))

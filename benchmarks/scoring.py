@@ -29,6 +29,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,15 +197,15 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
         unique.append(len(asked.trie.ids))
         rows.append(sum(len(one.ids) for options in asked.encoded for one in options))
         contests: dict[str, Callable[[], Any]] = {
-            "trie": lambda name=name: all_in.trie(study, [name], people)[0],
-            "forward alone": lambda asked=asked: all_in.forward_alone(asked.trie),
+            "trie": partial(lambda one: all_in.trie(study, [one], people)[0], name),
+            "forward alone": partial(all_in.forward_alone, asked.trie),
         }
         if i < slow:
-            contests["lm-eval"] = lambda some=texts: all_in.by_lm_eval(some, best)
+            contests["lm-eval"] = partial(all_in.by_lm_eval, texts, best)
         if i < (slow + 3) // 4:
-            contests["row per option"] = lambda asked=asked: all_in.row_per_option(asked.encoded)
+            contests["row per option"] = partial(all_in.row_per_option, asked.encoded)
         if all(len(one.ids) - one.start == 1 for one in asked.encoded[0]):
-            contests["reference style"] = lambda asked=asked: all_in.reference_style(asked.encoded)
+            contests["reference style"] = partial(all_in.reference_style, asked.encoded)
         for contestant, work in contests.items():
             runs.setdefault(contestant, {})[name] = measure(work)
         compare(runs, name, asked.options)
@@ -218,7 +219,7 @@ def run_config(all_in: Contestants, config: Config, questions: int, slow: int, s
 
 def best_batch(all_in: Contestants, texts: list[Any]) -> int:
     """Return lm-eval's fastest batch size on some requests."""
-    seconds = {batch: measure(lambda batch=batch: all_in.by_lm_eval(texts, batch)).seconds for batch in BATCHES}
+    seconds = {batch: measure(partial(all_in.by_lm_eval, texts, batch)).seconds for batch in BATCHES}
     return min(seconds, key=lambda batch: seconds[batch])
 
 
@@ -238,7 +239,7 @@ def show(config: Config, found: Found) -> dict[str, float]:
     table = Table(title=str(config), title_justify="left")
     for heading in ("", "questions", "seconds", "slower than the trie by", "goal", "peak MB", "tensors MB"):
         table.add_column(heading, justify="right" if heading else "left")
-    figures = {}
+    figures: dict[str, float] = {}
     for name, runs in found.runs.items():
         goals = GOALS.get(name, {}) if config.layout == "question-first" else {}
         goal = goals.get((config.options, config.personas), "")

@@ -26,7 +26,7 @@ import importlib.util
 import json
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,7 +96,7 @@ class Contestants:
         self.loaded = load_model("smollm2")
         torch.manual_seed(0)
         lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
-        self.model = get_peft_model(self.loaded.model, lora)
+        self.model: Any = get_peft_model(self.loaded.model, lora)
         for name, parameter in self.model.named_parameters():
             if "lora_B" in name:  # zero at first, which would make half of the gradients zero
                 torch.nn.init.normal_(parameter, std=0.02)
@@ -121,15 +121,15 @@ class Contestants:
         batches = range(0, len(step.reference), PAIRS)
         for at in batches:
             here = slice(at, at + PAIRS)
-            ends = [self.rows(step, pairs[here], whole=True) for pairs in (step.reference, step.treated)]
-            (self.distance(*ends, step.effect[here]) / len(batches)).backward()
+            reference, treated = (self.rows(step, pairs[here], whole=True) for pairs in (step.reference, step.treated))
+            (self.distance(reference, treated, step.effect[here]) / len(batches)).backward()
 
     def unique_rows(self, step: Step) -> None:
         """Each persona once, as a row."""
         p = self.rows(step, np.arange(len(step.asked.encoded)), whole=False)
         self.distance(p[step.reference], p[step.treated], step.effect).backward()
 
-    def rows(self, step: Step, people: Sequence[int], whole: bool) -> torch.Tensor:
+    def rows(self, step: Step, people: np.ndarray, whole: bool) -> torch.Tensor:
         """Return the options' probabilities of some personas, one row each, shape (people, K)."""
         options = [step.asked.encoded[i] for i in people]
         ids, mask = padded([some[0].ids[:-1] for some in options], self.device)
@@ -167,7 +167,12 @@ class Contestants:
 
     def gradient(self) -> np.ndarray:
         """Return the gradients of the last step as one vector."""
-        return self.torch.cat([weight.grad.flatten() for weight in self.weights]).cpu().double().numpy()
+        return (
+            self.torch.cat([weight.grad.flatten() for weight in self.weights if weight.grad is not None])
+            .cpu()
+            .double()
+            .numpy()
+        )
 
 
 def ways(all_in: Contestants) -> dict[str, tuple[Callable[[Step], None], bool]]:
