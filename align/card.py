@@ -141,7 +141,6 @@ def ceiling(targets: Sequence[Target]) -> Scores:
 def _optimiser(fit: FitSettings) -> str:
     words = [f"AdamW at learning rate {fit.learning_rate:g}"]
     words += [f"after a linear warm-up over {fit.warmup:.0%} of the steps"] if fit.warmup else []
-    words += ["falling linearly to 0 over each stage"] if fit.decay == "linear" else []
     words += [f"{fit.batch} questions (each in one country) per step"] if fit.batch > 1 else []
     words += [f"gradients clipped at norm {fit.clip:g}"] if fit.clip else []
     return ", ".join(words) + "."

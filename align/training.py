@@ -39,8 +39,6 @@ class Step:
         The items whose mean loss it follows.
     ends_epoch, chooses : bool
         Whether an epoch ends with it, and whether early stopping may choose that epoch: those of the last stage.
-    left : float
-        Share of its stage's steps that are not done yet, from 1.
     """
 
     number: int
@@ -49,20 +47,18 @@ class Step:
     batch: tuple[int, ...]
     ends_epoch: bool
     chooses: bool
-    left: float
 
 
 def plan_steps(fit: FitSettings, items: int) -> list[Step]:
     """Return every step: each epoch takes all items in an order of its own, in batches, the last maybe smaller."""
-    stages = [(stage, done) for stage in fit.stages for done in range(stage.epochs)]
-    first_of_last, steps = len(stages) - fit.stages[-1].epochs, math.ceil(items / fit.batch)
+    stages = [stage for stage in fit.stages for _ in range(stage.epochs)]
+    first_of_last = len(stages) - fit.stages[-1].epochs
     plan: list[Step] = []
-    for epoch, (stage, done) in enumerate(stages):
+    for epoch, stage in enumerate(stages):
         order = np.random.default_rng([fit.seed, epoch]).permutation(items).tolist()
-        for place in range(steps):
-            batch, ends = tuple(order[place * fit.batch : (place + 1) * fit.batch]), place == steps - 1
-            left = 1 - (done * steps + place) / (stage.epochs * steps)
-            plan.append(Step(len(plan) + 1, epoch + 1, stage, batch, ends, ends and epoch >= first_of_last, left))
+        for start in range(0, items, fit.batch):
+            batch, ends = tuple(order[start : start + fit.batch]), start + fit.batch >= items
+            plan.append(Step(len(plan) + 1, epoch + 1, stage, batch, ends, ends and epoch >= first_of_last))
     return plan
 
 
@@ -71,11 +67,9 @@ def begins_stage(plan: Sequence[Step], step: Step) -> bool:
     return step.number > 1 and plan[step.number - 2].stage.weights != step.stage.weights
 
 
-def learning_rate(fit: FitSettings, step: Step, steps: int) -> float:
-    """Return a step's rate: it rises linearly over the share ``warmup`` of all steps, then stays or, with ``decay``,
-    falls linearly over each stage."""
-    warm = min(1.0, step.number / max(1, math.ceil(fit.warmup * steps)))
-    return fit.learning_rate * warm * (step.left if fit.decay == "linear" else 1.0)
+def learning_rate(fit: FitSettings, step: int, steps: int) -> float:
+    """Return the rate of a step (from 1): rising linearly over the share ``warmup`` of all steps, then constant."""
+    return fit.learning_rate * min(1.0, step / max(1, math.ceil(fit.warmup * steps)))
 
 
 def train(
@@ -178,7 +172,7 @@ def _take_step(
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     processes.add_up(gradients)
     norm = torch.nn.utils.get_total_norm(gradients)
-    rate = learning_rate(fit, step, steps)
+    rate = learning_rate(fit, step.number, steps)
     names = ", ".join(item.target.question for item in batch)
     processes.together(lambda: _require_finite(told, norm.item(), step, names, checkpoint))
     if fit.clip is not None:

@@ -40,8 +40,7 @@ SURVEYS = ("world", *REAL)
 EPOCHS = {"world": 2, "cces2016": 6, "gss2018": 4, "wvs_usa": 4}
 TOPICS, ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 4, 2, 1
 """Questions of the simulated world."""
-COURSE = {"learning_rate": 3e-4, "decay": "linear"}
-"""Of the learning rate; the same for every method."""
+RATE = 3e-4
 PAPER_ORDER = ("ace", "effect", "base", "anchor")
 """By S, best first, as the paper reports."""
 WIDTH = 210
@@ -54,7 +53,7 @@ def settings(study: Study, seed: int, epochs: int) -> list[str]:
         "effects.estimator": "cell",
         "fit.schedule": "best",
         "fit.epochs": str(epochs),
-        **{f"fit.{name}": str(value) for name, value in COURSE.items()},
+        "fit.learning_rate": str(RATE),
         "fit.seed": str(seed),
         "fit.held_out.respondents": "half",
         "fit.held_out.personas": json.dumps(held_out_personas(study)),

@@ -1,12 +1,11 @@
-"""Which weights the schedule ``best`` should have, and at what rate all methods should learn, by validation alone.
+"""Which weights the schedule ``best`` should have, by validation questions alone.
 
 Training questions of two surveys are dealt out into folds. For each fold every candidate trains on the others,
 from one half of the respondents, and is scored on the fold's questions against the same half. What the benchmark of
 alignment holds out (questions, combinations of levels, the other half of the respondents) is never looked at. A
 candidate's figure is the mean of two ratios to the base model, of the level's error (100 - S) and of the effect
 distance, over folds and training seeds and then over surveys: below 1 is better than no training. The lowest wins.
-What was trained is kept, so a run that was stopped goes on. A candidate is a name in `CANDIDATES` and, after an @, one
-in `COURSES`: the learning rate and whether it falls (without it those of the benchmark of alignment).
+What was trained is kept, so a run that was stopped goes on.
 
 Run: python benchmarks/choosing.py [--quick] [--surveys NAMES] [--folds 2] [--seeds 3] [--candidates NAMES] [--out DIR]
 [--json FILE]. An hour and a half on a CPU.
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alignment import COURSE, EPOCHS, STUDIES, command, held_out_personas
+from alignment import EPOCHS, RATE, STUDIES, command, held_out_personas
 from rich.console import Console
 from rich.table import Table
 
@@ -44,12 +43,6 @@ CANDIDATES: dict[str, Any] = {
     "level_w1 + 30 effect": {"level_w1": 1, "effect": 30},
     "level_w1 + 100 effect": {"level_w1": 1, "effect": 100},
 }
-COURSES: dict[str, dict[str, Any]] = {
-    "3e-4 constant": {"learning_rate": 3e-4, "decay": "none"},
-    "3e-4 falling": {"learning_rate": 3e-4, "decay": "linear"},
-    "6e-4 falling": {"learning_rate": 6e-4, "decay": "linear"},
-    "12e-4 falling": {"learning_rate": 12e-4, "decay": "linear"},
-}
 
 
 @dataclass(frozen=True)
@@ -64,11 +57,9 @@ class Errors:
         return self.level / base.level, self.effect / base.effect
 
 
-def overrides(survey: str, questions: list[str], candidate: str, epochs: int, seed: int) -> list[str]:
+def overrides(survey: str, questions: list[str], schedule: Any, epochs: int, seed: int) -> list[str]:
     """Return a candidate's settings; stages have equal shares of the epochs."""
-    name, _, course = candidate.partition(" @ ")
-    schedule = CANDIDATES[name]
-    own: dict[str, Any] = {"schedule": schedule, "epochs": epochs}
+    own = {"schedule": schedule, "epochs": epochs}
     if not isinstance(schedule, str):
         stages = schedule if isinstance(schedule, list) else [schedule]
         own = {"schedule": [{"epochs": epochs // len(stages), **stage} for stage in stages], "epochs": None}
@@ -76,7 +67,7 @@ def overrides(survey: str, questions: list[str], candidate: str, epochs: int, se
         "effects.granularity": "full",
         "effects.estimator": "cell",
         **{f"fit.{name}": value for name, value in own.items()},
-        **{f"fit.{setting}": value for setting, value in (COURSES[course] if course else COURSE).items()},
+        "fit.learning_rate": RATE,
         "fit.seed": seed,
         "fit.held_out.respondents": "half",
         "fit.held_out.personas": held_out_personas(Study.load(STUDIES / f"{survey}.yaml")),
@@ -130,12 +121,12 @@ def run_fold(
     path = STUDIES / f"{survey}.yaml"
     found: dict[str, Errors] = {}
     for name in candidates:
-        words = overrides(survey, questions, name, epochs, seed)
+        words = overrides(survey, questions, CANDIDATES[name], epochs, seed)
         study, run = Study.load(path, words), Run(folder)
         if not found:
             command(audit, [str(path), "--out", str(folder), *(w for word in words for w in ("--set", word))])
             found["base"] = base_errors(study, run)
-        label = name.replace(" @ ", "-").replace(" + ", "-").replace(", ", "-").replace(" ", "")
+        label = name.replace(" + ", "-").replace(", ", "-").replace(" ", "")
         found[name] = trained_errors(study, run, f"{label}-seed{seed}" if seed else label)
     return found
 
@@ -151,7 +142,7 @@ def show(found: dict[str, list[dict[str, Errors]]]) -> dict[str, float]:
             continue
         every = {survey: [one[name].beside(one["base"]) for one in many] for survey, many in found.items()}
         pairs = {survey: np.mean(many, axis=0) for survey, many in every.items()}
-        key = name.replace(" @ ", "_").replace(" + ", "_").replace(", ", "_").replace(" ", "_")
+        key = name.replace(" + ", "_").replace(", ", "_").replace(" ", "_")
         for survey, (level, effect) in pairs.items():
             figures |= {f"{survey}_{key}_level": float(level), f"{survey}_{key}_effect": float(effect)}
         figures[f"{key}_mean"] = float(np.mean(list(pairs.values())))

@@ -105,7 +105,6 @@ class FitSettings(Strict):
     targets: Literal["cell", "pooled"] = "cell"
     learning_rate: float = Field(default=2e-5, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.0, ge=0, lt=1)
-    decay: Literal["none", "linear"] = "none"
     batch: int = Field(default=1, ge=1)
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     checkpoint_activations: Literal["auto", "always", "never"] = "auto"

@@ -50,8 +50,7 @@ def test_a_cell_counts_once_in_the_ceiling_of_S():
 
 def test_the_card_says_how_it_was_trained(folder, run):
     stop = "fit.early_stopping={questions: [taxes], patience: 4}"
-    changes = ["fit.epochs=4", stop, "fit.batch=2", "fit.warmup=0.5", "fit.decay=linear", "fit.clip=2"]
-    changes.append("fit.lora.targets=[q_proj, v_proj]")
+    changes = ["fit.epochs=4", stop, "fit.batch=2", "fit.warmup=0.5", "fit.clip=2", "fit.lora.targets=[q_proj, v_proj]"]
     argv = [str(folder / "study.yaml"), "--out", str(run.path)]
     assert main([*argv, *(word for change in changes for word in ("--set", change))]) == 0
     card = (run.model("ace") / "adapter" / "README.md").read_text()
@@ -62,8 +61,7 @@ def test_the_card_says_how_it_was_trained(folder, run):
     assert {line["question"] for line in log if "question" in line} == {"trust"}
     for words in (
         "AdamW at learning rate 0.01, after a linear warm-up over 50% of the steps, "
-        "falling linearly to 0 over each stage, 2 questions (each in one country) per step, "
-        "gradients clipped at norm 2.",
+        "2 questions (each in one country) per step, gradients clipped at norm 2.",
         "on q_proj, v_proj. Seed 0.",
         f"Of 4 epochs planned, epoch {best['epoch']} is kept",
         "Trained on: trust; in Norway, Sweden.",

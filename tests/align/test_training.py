@@ -14,7 +14,7 @@ from align.checkpoints import adapter_weights
 from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
-from align.training import learning_rate, plan_steps, train
+from align.training import learning_rate, train
 from causal.errors import InputError, RunError
 from causal.fitsettings import OBJECTIVES, FitSettings, Stage
 from causal.heldout import QUESTIONS, TRAINED
@@ -199,7 +199,7 @@ def test_a_killed_run_resumes_to_the_same_bits(study, items, tmp_path, at, fit):
     assert (tmp_path / "cut" / "train.jsonl").read_text() == (tmp_path / "whole" / "train.jsonl").read_text()
 
 
-EVERYTHING = {"batch": 3, "warmup": 0.5, "decay": "linear", "clip": 0.1}
+EVERYTHING = {"batch": 3, "warmup": 0.5, "clip": 0.1}
 """Four items in batches of three and one."""
 
 
@@ -288,26 +288,10 @@ def test_dropout_differs_by_seed_step_and_item_and_by_nothing_else(study, items,
     assert one != two, "two items of a step have masks of their own"
 
 
-def rates(items, **fit):
-    chosen = settings(learning_rate=1.0, **fit)
-    plan = plan_steps(chosen, items)
-    return [learning_rate(chosen, step, len(plan)) for step in plan]
-
-
 def test_warm_up_rises_linearly_then_stays():
-    assert rates(5, schedule="effect", epochs=2, warmup=0.3) == pytest.approx([1 / 3, 2 / 3, *[1] * 8])
-    assert rates(2, schedule="effect", epochs=2) == [1] * 4, "no warm-up by default, and no decay"
-
-
-def test_decay_falls_linearly_over_each_stage_by_hand():
-    """Stages of 2 and 1 epochs; three items in batches of two are two steps an epoch."""
-    stages = [{"epochs": 2, "anchor": 1}, {"epochs": 1, "effect": 1}]
-    expected = [1, 3 / 4, 2 / 4, 1 / 4, 1, 1 / 2]
-    assert rates(3, schedule=stages, batch=2, decay="linear") == pytest.approx(expected)
-    warm = [1 / 3, 2 / 3, 1, 1, 1, 1]
-    assert rates(3, schedule=stages, batch=2, decay="linear", warmup=0.5) == pytest.approx(
-        [rate * rise for rate, rise in zip(expected, warm, strict=True)]
-    )
+    fit = settings(warmup=0.3, learning_rate=1.0)
+    assert [learning_rate(fit, step, 10) for step in range(1, 7)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
+    assert learning_rate(settings(learning_rate=0.5), 1, 10) == 0.5, "no warm-up by default"
 
 
 def test_clipping_scales_the_whole_gradient(study, items, tmp_path):
@@ -505,7 +489,6 @@ def test_inputs_of_a_fit_change_with_what_it_depends_on(study, run):
         {"held_out": {"countries": ["SE"]}},
         {"batch": 2},
         {"warmup": 0.1},
-        {"decay": "linear"},
         {"clip": 1.0},
         {"lora": {"targets": ["q_proj"]}},
         {"epochs": 4},
