@@ -180,7 +180,7 @@ def say_goals(survey: str, seeds: Sequence[dict[str, Any]]) -> dict[str, float]:
         }
         sizes = [name for name, value in rows["base"][0].items() if name.startswith("S_G") and value is not None]
         means = {name: {size: mean_of(of, size) for size in sizes} for name, of in rows.items()}
-        held = [size for size in sizes if _falls([means[name][size] for name in PAPER_ORDER])]
+        held = [size for size in sizes if falls([means[name][size] for name in PAPER_ORDER])]
         print(f"{survey}, {part}: {' > '.join(PAPER_ORDER)} in S at {len(held)} of {len(sizes)} granularities")
         for rival in ("ace", "level_kl", "base"):
             gains = []
@@ -200,7 +200,8 @@ def mean_of(rows: Sequence[dict[str, Any]], name: str) -> float:
     return float(np.mean([row[name] for row in rows]))
 
 
-def _falls(values: Sequence[float]) -> bool:
+def falls(values: Sequence[float]) -> bool:
+    """Tell whether each value is above the next."""
     return all(first > second for first, second in itertools.pairwise(values))
 
 

@@ -2,18 +2,19 @@
 
 Reports are written anew first, so that scores are those of today's code; nothing is trained or measured.
 
-Run: python benchmarks/comparison.py [--quick] [--out DIR] [--json FILE]
+Run: python benchmarks/comparison.py [--quick] [--out DIR] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alignment import SURVEYS, interval, numbers, say_goals
+from alignment import PAPER_ORDER, SURVEYS, falls, interval, mean_of, numbers
 
 from diagnostics.report import main as report
 
@@ -21,7 +22,15 @@ METHODS = (
     *("base", "anthropological", "temperature", "anchor", "effect", "ace", "level_kl", "best"),
     *("marginal", "uniform", "perfect model"),
 )
-PARTS = {"held_out": "questions never seen", "held_out_personas": "combinations never seen"}
+PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
+START, END = "<!-- tables: printed by benchmarks/comparison.py -->", "<!-- end of tables -->"
+RIVALS = ("ace", "level_kl", "base")
+GAINS = {"S": 1, "effect_distance": 4, "range": 1}
+PARTS = {
+    "held_out": "questions never seen",
+    "held_out_countries": "countries (waves) never seen",
+    "held_out_personas": "combinations never seen",
+}
 COLUMNS = {
     "S": ("S", 1),
     "effect_distance": ("effect distance", 4),
@@ -72,33 +81,67 @@ def table(seeds: Sequence[dict[str, Any]], part: str, columns: dict[str, tuple[s
     return lines
 
 
+def order(seeds: Sequence[dict[str, Any]], part: str) -> str:
+    """Return in words at how many granularities the paper's order of S holds, and what the order is."""
+    rows = {name: [numbers(one[part][name]) for one in seeds] for name in PAPER_ORDER}
+    sizes = [name for name, value in rows["base"][0].items() if name.startswith("S_G") and value is not None]
+    held = sum(falls([mean_of(rows[name], size) for name in PAPER_ORDER]) for size in sizes)
+    ranked = sorted(PAPER_ORDER, key=lambda name: -mean_of(rows[name], "S"))
+    return f"at {held} of {len(sizes)} (here {' > '.join(ranked)})"
+
+
+def gain(seeds: Sequence[dict[str, Any]], part: str, rival: str, name: str, digits: int) -> str:
+    """Return by how much `best` differs from a rival in a figure, with the interval of the difference over seeds."""
+    ours, theirs = ([numbers(one[part][method])[name] for one in seeds] for method in ("best", rival))
+    known = [(one, other) for one, other in zip(ours, theirs, strict=True) if one is not None and other is not None]
+    if not known:
+        return "–"
+    mean, half = interval([one - other for one, other in known])
+    return f"{mean:+.{digits}f} ± {half:.{digits}f}".replace("-", "−")
+
+
+def summary(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the paper's order and the gains of `best` as Markdown."""
+    lines = ["| survey | held out | ace > effect > base > anchor in S, by G |", "|---|---|---|"]
+    places = [(survey, part) for survey, seeds in found.items() for part in PARTS if part in seeds[0]]
+    lines += [f"| {survey} | {PARTS[part]} | {order(found[survey], part)} |" for survey, part in places]
+    lines += ["", "| survey | held out | `best` less | S | effect distance | range of S |", "|---|---|---|---|---|---|"]
+    for survey, part in places:
+        for rival in RIVALS:
+            cells = (gain(found[survey], part, rival, name, digits) for name, digits in GAINS.items())
+            lines.append(f"| {survey} | {PARTS[part]} | {rival} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def details(survey: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
+    """Return all tables of a survey as Markdown."""
+    lines = []
+    for part in (name for name in PARTS if name in seeds[0]):
+        sizes = [name for name, value in numbers(seeds[0][part]["base"]).items() if name.startswith("S_G") and value]
+        lines += ["", f"**{survey}, {PARTS[part]}** ({len(seeds)} seeds)", "", *table(seeds, part, COLUMNS)]
+        if len(sizes) > 1:
+            by_size = {name: (f"S, G={name[3:]}", 1) for name in sizes}
+            lines += ["", *table(seeds, part, by_size)]
+    return lines
+
+
 def main() -> None:
-    """Print."""
+    """Print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="what alignment.py --quick left")
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment", help="alignment.py's folder")
-    parser.add_argument("--json", type=Path, help="also write the gains of `best` to this file")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/comparison.md")
     arguments = parser.parse_args()
-    figures: dict[str, float] = {}
-    for survey in ["cces2016-quick"] if arguments.quick else SURVEYS:
-        seeds = scored(arguments.out / survey)
-        if not seeds:
-            print(f"{survey}: no seed is complete")
-            continue
-        for part in (name for name in PARTS if name in seeds[0]):
-            sizes = [
-                name for name, value in numbers(seeds[0][part]["base"]).items() if name.startswith("S_G") and value
-            ]
-            by_size = {name: (f"G={name[3:]}", 1) for name in sizes if len(sizes) > 1}
-            print(f"\n{survey}, {PARTS[part]}, {len(seeds)} seeds\n")
-            print("\n".join(table(seeds, part, COLUMNS)))
-            if by_size:
-                print("\nS by number of attributes\n")
-                print("\n".join(table(seeds, part, by_size)))
-        print()
-        figures |= say_goals(survey, seeds)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    surveys = ["cces2016-quick"] if arguments.quick else SURVEYS
+    found = {survey: seeds for survey in surveys if (seeds := scored(arguments.out / survey))}
+    lines = summary(found) + [line for survey, seeds in found.items() for line in details(survey, seeds)]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.write:
+        page = PAGE.read_text(encoding="utf-8")
+        block = f"{START}\n\n{text}\n{END}"
+        pattern = f"{re.escape(START)}.*?{re.escape(END)}"
+        PAGE.write_text(re.sub(pattern, lambda _: block, page, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":
