@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal.ceiling import toggle_sizes
 from causal.errors import InputError
 from causal.estimators.pooled import noise_variance
 from causal.heldout import PARTS, TRAINED, VALIDATION, parts
@@ -41,7 +40,7 @@ class Target:
     p_reference, p_treated : ndarray, shape (toggles, K)
         The survey's distributions at the two ends.
     n_reference, n_treated : ndarray, shape (toggles,)
-        As many independent respondents as the two ends are worth (`causal.ceiling.toggle_sizes`).
+        Effective respondents at the two ends.
     effect : ndarray, shape (toggles, K)
         The effects to learn: treated minus reference of the cells, or of the pooled distributions.
     weight : ndarray, shape (toggles,)
@@ -95,7 +94,6 @@ def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     part = parts(rows, study.fit.held_out, study, study.fit.validation)
     kept = (part != VALIDATION) | (parts(rows, study.fit.held_out, study) == TRAINED)
     rows, part = rows[kept].reset_index(drop=True), part[kept]
-    rows["size_reference"], rows["size_treated"] = toggle_sizes(rows)
     goals = _goals(study, rows, part)
     order = {name: i for i, name in enumerate(study.questions)}
     groups = rows.groupby([part, rows["country"], rows["question"]], sort=False).indices
@@ -172,8 +170,8 @@ def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray) -> 
         pairs[:, 1],
         reference,
         treated,
-        rows["size_reference"].to_numpy(dtype=float),
-        rows["size_treated"].to_numpy(dtype=float),
+        rows["n_eff_reference"].to_numpy(dtype=float),
+        rows["n_eff_treated"].to_numpy(dtype=float),
         effect,
         precision_weights(rows) if study.fit.weights == "precision" else np.ones(len(rows)),
     )

@@ -13,6 +13,8 @@ import pandas as pd
 from causal.closeness import alignment_score, effect_distance
 
 REPLICATES = 200
+LEAST = 0.5
+"""Ratio of variances below which a cell is not worth more than its n_eff says: strata rarely do that much."""
 
 
 def perfect_alignment(
@@ -133,7 +135,7 @@ def _spread(p: np.ndarray) -> float:
 
 
 def _by_group(keys: pd.DataFrame, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Return the ratio of the groups' sums, in each row; 1 where there is nothing to divide."""
+    """Return the ratio of the groups' sums, in each row, at least `LEAST`; 1 where there is nothing to divide."""
     group = keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
     total, by = (np.bincount(group, values, group.max(initial=-1) + 1) for values in (above, below))
-    return np.divide(total, by, out=np.ones(len(total)), where=(total > 0) & (by > 0))[group]
+    return np.maximum(np.divide(total, by, out=np.ones(len(total)), where=(total > 0) & (by > 0)), LEAST)[group]

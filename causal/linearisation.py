@@ -45,7 +45,7 @@ class Linearised:
         By attribute and contrast: covariance C of the shares of the two cells, as (C + C') / 2. That is all that the
         variance of a difference needs.
     df : ndarray, shape (..., questions)
-        Degrees of freedom: PSUs with an answer in the cell, less one, and no more than the country has.
+        PSUs with an answer in each cell, unequal ones by Kish's formula, less one; at most df_limit.
     df_limit : ndarray, shape (..., questions)
         Degrees of freedom of the country's whole design.
     """

@@ -42,9 +42,15 @@ def _fitted(survey: Survey, comparison: Comparison) -> Fitted | None:
     if fold is None:
         return None
     weight = weights(survey, comparison.people)
+    x = features(survey, comparison)
     with threadpool_limits(1):  # the matrices are so small that threads would wait for each other
-        found = propensities(features(survey, comparison), comparison.arm, weight, fold)
-    return Fitted(fold, found if psu is None else levelled(found, comparison.arm, weight, fold))
+        found = propensities(x, comparison.arm, weight, fold)
+        if psu is None:
+            return Fitted(fold, found)
+        # Who is like whom is not asked of whole PSUs: a PSU that holds most of a level is not people of another kind.
+        people = folds(comparison.arm, None)
+        raw = found if people is None else propensities(x, comparison.arm, weight, people)
+        return Fitted(fold, Propensity(raw.raw, levelled(found.raw, comparison.arm, weight, fold)))
 
 
 def weights(survey: Survey, people: np.ndarray) -> np.ndarray:

@@ -51,8 +51,8 @@ class Groups:
     block : ndarray of int, shape (cells,)
         Cells that ask for the same: groups are compared within blocks.
     inverse : ndarray, shape (groups, groups), or None
-        Turns the groups' sums of deviations from the means of blocks into least-squares means, about 0. None where
-        blocks do not connect all groups, or there is one.
+        Turns the groups' sums of deviations from the means of blocks into least-squares means, about 0. None where no
+        two groups can be compared.
     """
 
     group: np.ndarray
@@ -68,19 +68,33 @@ class Groups:
         group : ndarray of int, shape (cells,)
             As above.
         blocks : DataFrame
-            Cells with the same values are a block; a missing value equals itself.
+            Cells with the same values are a block; a missing value equals itself. Where no chain of blocks connects all
+            groups, the largest set of groups that one connects is compared, and the others are not.
         """
+        from scipy.sparse.csgraph import connected_components
+
         block = key_index(blocks, blocks.columns.astype(str).tolist()).factorize()[0]
         inside = group >= 0
         there, code = np.unique(group[inside], return_inverse=True)
         count = np.zeros((block.max(initial=-1) + 1, len(there)))
         np.add.at(count, (block[inside], code), 1.0)
+        part = connected_components(count.T @ count)[1] if len(there) else np.empty(0, dtype=int)
+        largest = part == np.bincount(part).argmax() if len(there) else np.empty(0, dtype=bool)
+        code, inside = _numbered(largest, code, inside)
+        count = count[:, largest]
         per_block = np.maximum(count.sum(axis=1), 1)
         cross = np.diag(count.sum(axis=0)) - count.T @ (count / per_block[:, None])
         renumbered = np.full(len(group), -1)
         renumbered[inside] = code
-        connected = len(there) > 1 and np.linalg.matrix_rank(cross) == len(there) - 1
-        return cls(renumbered, block, np.linalg.pinv(cross) if connected else None)
+        return cls(renumbered, block, np.linalg.pinv(cross) if len(cross) > 1 else None)
+
+
+def _numbered(kept: np.ndarray, code: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the groups that are kept; return their cells' numbers, and which cells they are."""
+    number = np.cumsum(kept) - 1
+    among = inside.copy()
+    among[inside] = kept[code]
+    return number[code][kept[code]], among
 
 
 def group_range(values: np.ndarray, groups: Groups) -> float:
@@ -99,7 +113,7 @@ def group_range(values: np.ndarray, groups: Groups) -> float:
     Returns
     -------
     float
-        0 or more; NaN with fewer than two groups, or where no chain of blocks connects them.
+        0 or more; NaN where no two groups can be compared.
     """
     if groups.inverse is None:
         return np.nan

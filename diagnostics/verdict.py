@@ -148,9 +148,12 @@ def _seen(model: Measured, part: str, numbers: dict[str, Any]) -> list[str]:
     if not model.trained:
         return []
     if part == "all":
-        return ["It was trained on these questions, and none was held out: what follows says how well it learnt them."]
+        return [
+            "It was trained, and nothing held out from it can be judged here: what follows is of what it learnt too."
+        ]
     toggles = numbers["labels"][model.label]["splits"][part]["toggles"]
-    return [f"It is trained, so what follows is on the {toggles} toggles {_PLAIN[part]}."]
+    noun = f"{toggles} toggle" + ("" if toggles == 1 else "s")
+    return [f"It is trained, so what follows is on the {noun} {_PLAIN[part]}."]
 
 
 def _closeness(model: Measured, found: Diagnosis, tau: float, item: dict[str, Any]) -> str:

@@ -34,12 +34,14 @@ def clustered_freedom(
     Freedom
         Of arrays of shape (contexts, questions).
     """
-    variance, df = [], []
+    variance, plain, df = [], [], []
     for a in (0, 1):
         own = (arm == a)[:, None]
         part = values * own
         independent = np.stack([np.bincount(group, one**2, n_eff.shape[1]) for one in part.T], axis=1)
+        plain.append(independent)
         variance.append(np.maximum(domains.covariance(part[None])[..., 0, 0], independent))
         df.append(np.maximum(domains.units(weight * own) - 1, 1))
     limit = np.clip(welch(variance[0], variance[1], df[0], df[1]), 1, domains.df_limit)
-    return Freedom(limit, np.maximum(n_eff.sum(axis=0) - 2, 1), limit)
+    alone = welch(plain[0], plain[1], *np.maximum(n_eff - 1, 1))
+    return Freedom(limit, alone, limit)

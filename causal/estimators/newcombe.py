@@ -105,7 +105,7 @@ def difference(a: Mean, b: Mean, covariance: np.ndarray | float, stretch: np.nda
 
 @dataclass(frozen=True)
 class Freedom:
-    """Degrees of freedom of a mean's variance: with its clusters, without them, and at most the whole design's."""
+    """Degrees of freedom of a mean's variance: with its clusters, without them, and those that no contrast exceeds."""
 
     clustered: np.ndarray
     plain: np.ndarray

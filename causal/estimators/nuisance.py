@@ -28,8 +28,8 @@ class Propensity:
     raw : ndarray, shape (people,)
         Probability given the features.
     in_fold : ndarray, shape (people,)
-        Probability given the features and the fold. It is another one where PSUs keep folds from having like shares of
-        the level (see `levelled`).
+        Probability given the features and the fold of the outcomes. It is another one where PSUs keep folds from having
+        like shares of the level (see `levelled`).
     """
 
     raw: np.ndarray
@@ -42,8 +42,8 @@ class Propensity:
 
     @property
     def bounded(self) -> np.ndarray:
-        """Whether it was beyond, shape (people,)."""
-        return self.value != self.in_fold
+        """Whether the probability given the features is beyond `BOUND`, shape (people,)."""
+        return (self.raw < BOUND) | (self.raw > 1 - BOUND)
 
 
 def folds(arm: np.ndarray, psu: np.ndarray | None) -> np.ndarray | None:
@@ -100,37 +100,32 @@ def propensities(x: np.ndarray, arm: np.ndarray, weight: np.ndarray, fold: np.nd
     return Propensity(found, found)
 
 
-def levelled(found: Propensity, arm: np.ndarray, weight: np.ndarray, fold: np.ndarray) -> Propensity:
-    """Take out of propensities what is due to whole PSUs being left out.
+def levelled(raw: np.ndarray, arm: np.ndarray, weight: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Give each fold's propensities the level's share in that fold as their mean, by a shift of their logits.
 
-    Where one PSU holds most of a level, the folds that are fitted to predict for it have seen few of that level, and
-    all others too many. So the logits of a fold are shifted until their mean probability is the level's share: among
-    all for ``raw``, in that fold for ``in_fold``. Weights by the inverse of the latter let each fold stand for as many
-    as it has, at either level, which keeps errors of prediction in one fold from counting for all.
+    Where folds keep PSUs whole and one PSU holds most of a level, models for its fold have seen few of that level and
+    all others too many. Weights by the inverse of levelled propensities let each fold stand for as many as it has, at
+    either level, which keeps errors of prediction in one fold from counting for all.
 
     Parameters
     ----------
-    found : Propensity
-        As fitted.
+    raw : ndarray, shape (people,)
+        As fitted without the fold.
     arm, weight, fold : ndarray, shape (people,)
         Level, weight (mean 1) and fold.
+
+    Returns
+    -------
+    ndarray, shape (people,)
     """
-    share, people = np.average(arm, weights=weight), np.bincount(fold, weight)
-    own = (np.bincount(fold, weight * arm) + share) / (people + 1)  # one person more, so that it is not 0 or 1
-    return Propensity(
-        _shifted(found.raw, weight, fold, np.full(len(own), share)), _shifted(found.raw, weight, fold, own)
-    )
-
-
-def _shifted(raw: np.ndarray, weight: np.ndarray, fold: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Shift the logits of each fold until their mean probability is the fold's share."""
     from scipy.optimize import brentq
     from scipy.special import expit, logit
 
-    moved = np.empty_like(raw)
-    for i, goal in enumerate(share):
+    moved, overall = np.empty_like(raw), np.average(arm, weights=weight)
+    for i in np.unique(fold):
         out = fold == i
         logits, w = logit(np.clip(raw[out], _TINY, 1 - _TINY)), weight[out]
+        goal = (w @ arm[out] + overall) / (w.sum() + 1)  # one person more, so that it is not 0 or 1
         moved[out] = expit(logits + brentq(lambda by, z=logits, w=w, goal=goal: w @ (expit(z + by) - goal), -50, 50))
     return moved
 
@@ -166,7 +161,7 @@ def outcomes(x: np.ndarray, y: np.ndarray, weight: np.ndarray, arm: np.ndarray, 
         for i in range(count):
             part = np.flatnonzero((arm == a) & (fold == i))
             own, w = design[part], weight[part]
-            squares = (own[:, :, None] * own[:, None, :]).reshape(len(part), -1)
+            squares = (own[:, :, None] * own[:, None, :]).reshape(len(part), width**2)
             gram[a, i] = (w.T @ squares).reshape(questions, width, width)
             cross[a, i] = own.T @ (y[:, part] * w)
     gram = gram.sum(axis=1, keepdims=True) - gram + np.diag(np.r_[_TINY, np.full(width - 1, RIDGE)])

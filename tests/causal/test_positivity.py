@@ -117,6 +117,22 @@ def test_a_large_psu_does_not_look_like_people_unlike_the_others(one_question: M
     assert not found.lacks[0]
 
 
+def test_people_unlike_each_other_are_seen_where_psus_are_large(one_question: Maker) -> None:
+    """Two PSUs at either level, and six numbers whose mean separates the levels: a model that left out a whole PSU
+    would learn from the other ones who is at which level, and no one number tells."""
+    sizes = [600, 20, 400, 20]
+    psu, rng = np.repeat(np.arange(4), sizes), np.random.default_rng(0)
+    a = (psu < 2).astype(int)
+    u = rng.normal(size=(len(a), 6))
+    x = u - u.mean(axis=1, keepdims=True) + np.where(a == 1, 0.7, -0.7)[:, None] + rng.normal(0, 0.1, (len(a), 6))
+    names = [f"x{i}" for i in range(6)]
+    data = pd.DataFrame(x, columns=names).assign(a=a, c=psu, z=0)
+    survey = survey_of(one_question, data, survey={"psu": "c"}, covariates={name: {"kind": "number"} for name in names})
+    ready = Propensities(survey).of(comparison(survey))
+    assert ready is not None
+    assert judged(survey, ready.propensity.raw).lacks[0]
+
+
 def test_what_differs_most_is_named(one_question: Maker) -> None:
     rng = np.random.default_rng(0)
     a = np.arange(400) % 2

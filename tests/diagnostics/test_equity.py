@@ -34,6 +34,9 @@ def test_groups_that_share_no_block_are_not_compared() -> None:
     assert np.isnan(group_range(np.array([50.0, 90]), Groups.of(np.array([0, 1]), blocks(0, 1))))
     chain = Groups.of(np.array([0, 1, 1, 2]), blocks(0, 0, 1, 1))
     assert group_range(np.array([50.0, 60, 80, 95]), chain) == pytest.approx(25)  # 10 up, then 15
+    stray = Groups.of(np.array([7, 0, 1, 1, 2]), blocks(9, 0, 0, 1, 1))
+    assert group_range(np.array([3.0, 50, 60, 80, 95]), stray) == pytest.approx(25), "group 7 has a block of its own"
+    assert stray.group.tolist() == [-1, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("seed", range(5))

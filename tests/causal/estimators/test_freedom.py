@@ -20,10 +20,10 @@ def freedom(psu: np.ndarray, arm: np.ndarray, values: np.ndarray) -> tuple[float
 
 
 def test_a_level_in_three_psus_has_two() -> None:
-    """All the variance lies in the level that three of thirteen PSUs hold."""
+    """All the variance lies in the level that three of thirteen PSUs hold; alone its six people would have 5."""
     psu = np.repeat(np.arange(13), 2)
     arm = (psu < 3).astype(int)
-    assert freedom(psu, arm, np.where(arm == 1, 1.0 - psu, 0.0)) == (2, 24)
+    assert freedom(psu, arm, np.where(arm == 1, 1.0 - psu, 0.0)) == (2, 5)
 
 
 def test_two_levels_with_equal_variances_by_welch() -> None:
@@ -47,3 +47,10 @@ def test_psus_that_hold_both_levels_are_not_counted_twice() -> None:
     psu = np.repeat(np.arange(6), 2)
     arm = np.arange(12) % 2
     assert freedom(psu, arm, np.where(psu % 2 == 0, 1.0, -1.0))[0] == 5
+
+
+def test_respondents_as_psus_have_as_many_with_clusters_as_without() -> None:
+    arm = (np.arange(40) < 5).astype(int)
+    values = np.where(np.arange(40) % 2 == 0, 1.0, -0.5)
+    clustered, plain = freedom(np.arange(40), arm, values)
+    assert clustered == pytest.approx(plain, rel=0.01)  # clusters' variance has the factor 40/39

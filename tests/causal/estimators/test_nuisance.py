@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from causal.estimators.nuisance import BOUND, RIDGE, Propensity, folds, levelled, outcomes, propensities
+from causal.estimators.nuisance import BOUND, RIDGE, folds, levelled, outcomes, propensities
 
 
 def test_folds_hold_both_arms_in_like_shares() -> None:
@@ -74,29 +74,30 @@ def test_propensities_without_features_and_at_the_bound() -> None:
     np.testing.assert_array_equal(found.bounded, (found.value == BOUND) | (found.value == 1 - BOUND))
 
 
-def test_levelled_propensities_have_the_shares_of_their_folds_and_of_all() -> None:
-    """Fold 0 has 8 of 10 at the level and was predicted by fold 1, where 1 of 10 is; by hand, one odds for a fold."""
+def test_levelled_propensities_have_the_shares_of_their_folds() -> None:
+    """Fold 0 has 8 of 10 at the level and was predicted by fold 1, where 1 of 10 is."""
     arm, fold = np.array([1] * 8 + [0] * 2 + [1] + [0] * 9), np.repeat([0, 1], 10)
     raw = np.where(fold == 0, 0.1, 0.8)
-    found = levelled(Propensity(raw, raw), arm, np.ones(20), fold)
-    np.testing.assert_allclose(found.raw, 9 / 20)
-    np.testing.assert_allclose(found.in_fold, np.where(fold == 0, (8 + 0.45) / 11, (1 + 0.45) / 11))
+    found = levelled(raw, arm, np.ones(20), fold)
+    np.testing.assert_allclose(found, np.where(fold == 0, (8 + 0.45) / 11, (1 + 0.45) / 11))
     rng = np.random.default_rng(6)
     raw, weight = rng.uniform(0.05, 0.95, 20), rng.uniform(0.5, 2, 20)
-    found = levelled(Propensity(raw, raw), arm, weight, fold)
+    found, overall = levelled(raw, arm, weight, fold), np.average(arm, weights=weight)
     for i in (0, 1):
         own = fold == i
-        assert np.average(found.raw[own], weights=weight[own]) == pytest.approx(np.average(arm, weights=weight))
-        assert found.in_fold[own].argsort().tolist() == raw[own].argsort().tolist()
-        ratio = found.in_fold[own] / (1 - found.in_fold[own]) / (raw[own] / (1 - raw[own]))
+        goal = (weight[own] @ arm[own] + overall) / (weight[own].sum() + 1)
+        assert np.average(found[own], weights=weight[own]) == pytest.approx(goal)
+        ratio = found[own] / (1 - found[own]) / (raw[own] / (1 - raw[own]))
         np.testing.assert_allclose(ratio, ratio[0])  # the odds of a fold change by one factor
 
 
-def test_levelling_takes_a_fold_without_the_level() -> None:
-    arm, fold = np.array([1, 0, 0, 0, 0, 0]), np.repeat([0, 1], 3)
+def test_a_fold_without_the_level_is_levelled_and_predicted() -> None:
+    arm, fold = np.array([1, 1, 0, 0, 0, 0]), np.repeat([0, 1], 3)
     raw = np.array([0.4, 0.3, 0.2, 0.4, 0.3, 0.2])
-    found = levelled(Propensity(raw, raw), arm, np.ones(6), fold)
-    assert found.in_fold[3:].mean() == pytest.approx((1 / 6) / 4)
+    assert levelled(raw, arm, np.ones(6), fold)[3:].mean() == pytest.approx((1 / 3) / 4)
+    y = np.array([[0.2, 0.4, 0.9, 0.1, 0.5, 0.6]])[:, :, None]
+    found = outcomes(np.empty((6, 0)), y, np.ones((6, 1)), arm, fold)
+    np.testing.assert_allclose(found[1, 0, 3:, 0], 0.3)  # those at the level, all in the other fold
 
 
 def test_outcomes_are_scikit_learns_ridge_of_each_level_fold_and_question() -> None:
