@@ -124,7 +124,7 @@ def test_people_unlike_each_other_are_seen_where_psus_are_large(one_question: Ma
     psu, rng = np.repeat(np.arange(4), sizes), np.random.default_rng(0)
     a = (psu < 2).astype(int)
     u = rng.normal(size=(len(a), 6))
-    x = u - u.mean(axis=1, keepdims=True) + np.where(a == 1, 0.7, -0.7)[:, None] + rng.normal(0, 0.1, (len(a), 6))
+    x = u - u.mean(axis=1, keepdims=True) + np.where(a == 1, 0.7, -0.7)[:, None] + rng.normal(0, 0.1, (len(a), 1))
     names = [f"x{i}" for i in range(6)]
     data = pd.DataFrame(x, columns=names).assign(a=a, c=psu, z=0)
     survey = survey_of(one_question, data, survey={"psu": "c"}, covariates={name: {"kind": "number"} for name in names})
