@@ -181,6 +181,8 @@ def draw_balance(inputs: Inputs) -> list[Drawing]:
     rows = love_rows(inputs)
     if rows.empty:
         return []
+    where = rows["variable"] + ", " + rows["country"]
+    longest = int(max(where.str.len().max(), rows["contrast"].str.len().max()))
     caption = (
         "How far people at two levels of an attribute differ in other things, in standard deviations, in the country "
         "where they differ most: as they are, and weighted by the inverse of their estimated propensities. Below "
@@ -191,7 +193,7 @@ def draw_balance(inputs: Inputs) -> list[Drawing]:
         drawn(
             "balance",
             "Standardised differences before and after weighting",
-            (8.4, 1.1 + 0.24 * len(rows)),
+            (max(8.4, 4.4 + 0.085 * longest), 1.1 + 0.42 * len(rows)),
             lambda figure: pale_frame(surveyfigures.love_plot(figure.subplots(), rows)),
             caption,
         )

@@ -183,9 +183,9 @@ def love_plot(ax: Axes, rows: pd.DataFrame) -> Axes:
     several = ~np.isnan(median)
     if several.any():
         ax.scatter(median[several], y[several], s=60, marker="|", color=INK, zorder=4, label="median country, weighted")
-    names = [f"{row.variable}   ({row.contrast})" for row in rows.itertuples()]
     named = len(set(rows["country"])) > 1 or several.any()
-    ax.set_yticks(y, [f"{one}, {where}" if named else one for one, where in zip(names, rows["country"], strict=True)])
+    where = rows["variable"] + (", " + rows["country"] if named else "")
+    ax.set_yticks(y, (where + "\n" + rows["contrast"]).tolist())
     ax.set(ylim=(-0.7, len(rows) - 0.3), xlim=(-0.01, None), xlabel="difference in standard deviations (without sign)")
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)

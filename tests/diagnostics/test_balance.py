@@ -8,6 +8,7 @@ import pytest
 from causal.check import Check
 from causal.study import Study
 from diagnostics.balance import KEPT, MOST, love_rows
+from diagnostics.surveydrawings import draw_balance
 
 
 def _inputs(toy: SimpleNamespace, details: list[dict[str, object]]) -> SimpleNamespace:
@@ -70,3 +71,18 @@ def test_adjacent_levels_are_named_with_the_level_before(toy: SimpleNamespace) -
         check = Check("balance", 0.0, 0.25, "pass", "", "", details)
         rows = love_rows(SimpleNamespace(study=Study.from_dict(raw), checks=[check]))  # type: ignore[arg-type]
         assert rows["contrast"].tolist() == [f"age: {first} vs old"]
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_long_names_leave_room_for_the_axes(toy: SimpleNamespace) -> None:
+    raw = toy.raw()
+    raw["survey"]["countries"] = {"A": "the United States of America in 2006", "B": "the United Kingdom in 2006"}
+    raw["attributes"]["gender"]["levels"] = {
+        "not_unemployed_at_all": {"codes": ["m"], "persona": "a man"},
+        "unemployed_for_years": {"codes": ["f"], "persona": "a woman"},
+    }
+    details = [_detail(country, "highest_education", 0.4, 0.1) for country in ("A", "B")]
+    details = [detail | {"treated": "unemployed_for_years"} for detail in details]
+    check = Check("balance", 0.0, 0.25, "pass", "", "", details)
+    (drawing,) = draw_balance(SimpleNamespace(study=Study.from_dict(raw), checks=[check]))  # type: ignore[arg-type]
+    assert "unemployed_for_years" in drawing.svg

@@ -97,7 +97,7 @@ def test_love_plot_has_before_hollow_and_after_filled() -> None:
     np.testing.assert_allclose(dots["as they are"], [[0.5, 1], [0.2, 0]])
     np.testing.assert_allclose(dots["weighted by inverse propensities"], [[0.05, 1], [0.0, 0]])
     np.testing.assert_allclose(dots["median country, weighted"], [[0.02, 1]])
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["age   (g: m vs f), A", "home   (g: m vs f), B"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["age, A\ng: m vs f", "home, B\ng: m vs f"]
     assert ax.lines[1].get_xdata()[0] == pytest.approx(0.1)
 
 
@@ -106,5 +106,5 @@ def test_love_plot_of_one_country_does_not_name_it() -> None:
         {"contrast": "g: m vs f", "variable": ["age"], "country": "A", "before": 0.5, "after": 0.05, "median": np.nan}
     )
     ax = love_plot(Figure().subplots(), rows)
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["age   (g: m vs f)"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["age\ng: m vs f"]
     assert "median country, weighted" not in [item.get_label() for item in ax.collections]
