@@ -87,7 +87,7 @@ def order(seeds: Sequence[dict[str, Any]], part: str) -> str:
     sizes = [name for name, value in rows["base"][0].items() if name.startswith("S_G") and value is not None]
     held = sum(falls([mean_of(rows[name], size) for name in PAPER_ORDER]) for size in sizes)
     ranked = sorted(PAPER_ORDER, key=lambda name: -mean_of(rows[name], "S"))
-    return f"at {held} of {len(sizes)} (here {' > '.join(ranked)})"
+    return f"{held} of {len(sizes)} (over all: {' > '.join(ranked)})"
 
 
 def gain(seeds: Sequence[dict[str, Any]], part: str, rival: str, name: str, digits: int) -> str:
@@ -102,7 +102,7 @@ def gain(seeds: Sequence[dict[str, Any]], part: str, rival: str, name: str, digi
 
 def summary(found: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Return the paper's order and the gains of `best` as Markdown."""
-    lines = ["| survey | held out | ace > effect > base > anchor in S, by G |", "|---|---|---|"]
+    lines = ["| survey | held out | granularities at which ace > effect > base > anchor in S |", "|---|---|---|"]
     places = [(survey, part) for survey, seeds in found.items() for part in PARTS if part in seeds[0]]
     lines += [f"| {survey} | {PARTS[part]} | {order(found[survey], part)} |" for survey, part in places]
     lines += ["", "| survey | held out | `best` less | S | effect distance | range of S |", "|---|---|---|---|---|---|"]
