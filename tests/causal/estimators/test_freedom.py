@@ -10,11 +10,15 @@ from causal.domains import Domains
 from causal.estimators.freedom import clustered_freedom
 
 
-def freedom(psu: np.ndarray, arm: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+def freedom(
+    psu: np.ndarray, arm: np.ndarray, values: np.ndarray, weight: np.ndarray | float = 1.0
+) -> tuple[float, float]:
     people, group = np.arange(len(psu)), np.zeros(len(psu), dtype=int)
     domains = Domains.of(group, 1, people, group, nest(group, None, psu))
     n_eff = np.array([(arm == a).sum() for a in (0, 1)], dtype=float)[:, None, None]
-    found = clustered_freedom(domains, values[:, None], arm, group, np.ones((len(psu), 1)), n_eff)
+    found = clustered_freedom(
+        domains, values[:, None], arm, group, np.ones((len(psu), 1)) * np.reshape(weight, (-1, 1)), n_eff
+    )
     assert found.limit == found.clustered
     return float(found.clustered[0, 0]), float(found.plain[0, 0])
 
@@ -54,3 +58,10 @@ def test_respondents_as_psus_have_as_many_with_clusters_as_without() -> None:
     values = np.where(np.arange(40) % 2 == 0, 1.0, -0.5)
     clustered, plain = freedom(np.arange(40), arm, values)
     assert clustered == pytest.approx(plain, rel=0.01)  # clusters' variance has the factor 40/39
+
+
+def test_psus_count_by_the_weight_they_hold_of_a_level() -> None:
+    """Three PSUs of weights 2, 2 and 8 hold all that varies: 12**2 / (4 + 4 + 64) = 2 of them, so one is left."""
+    psu = np.repeat(np.arange(13), 2)
+    arm = (psu < 3).astype(int)
+    assert freedom(psu, arm, np.where(arm == 1, 1.0 - psu, 0.0), np.where(psu == 2, 4.0, 1.0))[0] == 1
