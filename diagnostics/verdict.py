@@ -153,7 +153,7 @@ def _seen(model: Measured, part: str, numbers: dict[str, Any]) -> list[str]:
         ]
     toggles = numbers["labels"][model.label]["splits"][part]["toggles"]
     noun = f"{toggles} toggle" + ("" if toggles == 1 else "s")
-    return [f"It is trained, so what follows is on the {noun} {_PLAIN[part]}."]
+    return [f"It is trained, so what follows is on the {noun}{_unseen(part)}."]
 
 
 def _closeness(model: Measured, found: Diagnosis, tau: float, item: dict[str, Any]) -> str:
@@ -329,7 +329,8 @@ _HEADLINES = {
 
 
 def _unseen(part: str) -> str:
-    return "" if part == "all" else f" {_PLAIN[part]}"
+    """Return what sets the toggles of a part apart, nothing for all."""
+    return "" if part == "all" else " of questions held out from training" if part == QUESTIONS else f" {_PLAIN[part]}"
 
 
 def _before_headline(model: Measured, found: Diagnosis, numbers: dict[str, Any]) -> str:

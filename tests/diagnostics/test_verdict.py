@@ -33,11 +33,11 @@ def test_a_trained_model_alone_is_described_on_what_was_held_out(
     near = survey["shift"].abs()[survey["question"].isin(unseen)] <= 0.05
     assert near.sum() == 0
     headline, text = sentences(compared, "learnt")
-    assert text.startswith("It is trained, so what follows is on the 12 toggles held out from training. ")
+    assert text.startswith("It is trained, so what follows is on the 12 toggles of questions held out from training. ")
     assert "in 0 of 12 toggles" in text
     assert "Its effect distance is" in text
     assert "not clearly different from that of a model without any effect" in text, "it is one there"
-    assert "learnt gets 0% of attribute effects held out from training about right" in headline
+    assert "learnt gets 0% of attribute effects of questions held out from training about right" in headline
 
 
 def test_a_model_that_is_not_trained_is_described_on_everything(compared: Run) -> None:
