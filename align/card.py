@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from align.evaluation import Scores
 from align.models import BUILT_IN
 from align.targets import RESPONDENTS, Target
-from causal.ceiling import perfect_alignment, perfect_distance
 from causal.fitsettings import FitSettings, HeldOut, Stage
 from causal.heldout import COUNTRIES, PERSONAS, QUESTIONS, TRAINED, VALIDATION
 from causal.study import Study
@@ -18,17 +15,13 @@ from causal.study import Study
 
 @dataclass(frozen=True)
 class Compared:
-    """Scores of the base and of the tuned model on one part of the survey (`causal.heldout.PARTS`)."""
+    """Scores of the base, the tuned and a perfect model on the toggles of one part (`causal.heldout.PARTS`)."""
 
     part: str
-    targets: Sequence[Target]
+    toggles: int
     before: Scores
     after: Scores
-
-    @property
-    def toggles(self) -> int:
-        """How many toggles the scores are of."""
-        return sum(len(target.reference) for target in self.targets)
+    perfect: Scores
 
 
 @dataclass(frozen=True)
@@ -118,24 +111,11 @@ def _whose(fit: FitSettings) -> str:
 
 
 def _rows(item: Compared) -> list[str]:
-    answers = ("base model", item.before), ("with this adapter", item.after), ("a perfect model", ceiling(item.targets))
+    answers = ("base model", item.before), ("with this adapter", item.after), ("a perfect model", item.perfect)
     return [
         f"| {_PARTS[item.part]} | {who} | {item.toggles} | {scores.effect_distance:.4f} | {scores.alignment:.1f} |"
         for who, scores in answers
     ]
-
-
-def ceiling(targets: Sequence[Target]) -> Scores:
-    """Return the scores that a perfect model would have on some targets, given their sampling noise."""
-    distances, scores = [], []
-    for target in targets:
-        options = np.full(len(target.reference), target.p_reference.shape[1])
-        ends = target.p_reference, target.p_treated, target.n_reference, target.n_treated
-        distances.append(perfect_distance(*ends, options))
-        position, first = np.unique(np.concatenate([target.reference, target.treated]), return_index=True)
-        p, n = np.concatenate(ends[:2])[first], np.concatenate(ends[2:])[first]
-        scores.append(perfect_alignment(p, options[:1].repeat(len(p)), n)[target.belongs[position]])
-    return Scores(float(np.concatenate(distances).mean()), float(np.concatenate(scores).mean()))
 
 
 def _optimiser(fit: FitSettings) -> str:

@@ -127,6 +127,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
 def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> None:
     """Train, write ``adapter/`` with its card and ``train.jsonl``."""
     from align.card import Compared, Training, model_card
+    from align.ceiling import ceiling, sizes_of_cells
     from align.checkpoints import Checkpoint
     from align.engine import trainable_way
     from align.evaluation import evaluate
@@ -134,6 +135,7 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     from align.targets import RESPONDENTS
     from align.writing import writing
     from causal.heldout import PARTS, TRAINED, VALIDATION
+    from causal.tables import read_distributions
 
     among = processes()
     items = among.together(lambda: _checked(study, run, loaded))
@@ -147,10 +149,12 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     model = among.together(lambda: with_lora(loaded.model, study.fit))
     fingerprint = json.dumps(inputs, sort_keys=True)
     epoch = _train(study, run.model(label), label, model, items[TRAINED], items[VALIDATION], fingerprint, among)
-    compared = [
-        Compared(part, [item.target for item in unseen], before[part], evaluate(model, unseen, among))
-        for part, unseen in judged.items()
-    ]
+    sizes = sizes_of_cells(study, read_distributions(run.survey_distributions))
+    compared = []
+    for part, unseen in judged.items():
+        perfect = ceiling([item.target for item in unseen], sizes)
+        toggles = sum(len(item.target.reference) for item in unseen)
+        compared.append(Compared(part, toggles, before[part], evaluate(model, unseen, among), perfect))
     targets = [item.target for item in items[TRAINED]]
     dropout = model.peft_config["default"].lora_dropout
     learnt = inputs.get("training_effects", inputs["survey_effects"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from causal.ceiling import toggle_sizes
 from causal.errors import InputError
 from causal.estimators.pooled import noise_variance
 from causal.heldout import PARTS, TRAINED, VALIDATION, parts
@@ -20,6 +22,8 @@ RESPONDENTS = "held_out_respondents"
 """Part of a run's targets, beside `causal.heldout.PARTS`: no row of a table is of it, only people are."""
 WEIGHT_BOUND = 4.0
 """By how much, at most, a toggle's precision weight may exceed or fall short of that of mean precision."""
+Persona = tuple[tuple[str, str], ...]
+"""A persona's levels by attribute, in the study's order."""
 _ENDS = ["p_reference", "p_treated"]
 
 
@@ -40,7 +44,7 @@ class Target:
     p_reference, p_treated : ndarray, shape (toggles, K)
         The survey's distributions at the two ends.
     n_reference, n_treated : ndarray, shape (toggles,)
-        Effective respondents at the two ends.
+        As many independent respondents as the two ends are worth (`causal.ceiling.toggle_sizes`).
     effect : ndarray, shape (toggles, K)
         The effects to learn: treated minus reference of the cells, or of the pooled distributions.
     weight : ndarray, shape (toggles,)
@@ -91,16 +95,18 @@ def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     cells = estimated_by(effects)
     _require_countries(study, cells)
     rows = cells[(cells["granularity"] == cells["granularity"].max()) & cells["supported"]].reset_index(drop=True)
+    sizes = np.stack(toggle_sizes(rows), axis=1)
     part = parts(rows, study.fit.held_out, study, study.fit.validation)
     kept = (part != VALIDATION) | (parts(rows, study.fit.held_out, study) == TRAINED)
-    rows, part = rows[kept].reset_index(drop=True), part[kept]
+    rows, part, sizes = rows[kept].reset_index(drop=True), part[kept], sizes[kept]
     goals = _goals(study, rows, part)
     order = {name: i for i, name in enumerate(study.questions)}
     groups = rows.groupby([part, rows["country"], rows["question"]], sort=False).indices
     found: dict[str, list[Target]] = {name: [] for name in PARTS}
     for key in sorted(groups, key=lambda key: (key[1], order[key[2]])):
         place = groups[key]
-        found[key[0]].append(_target(study, key[0], rows.iloc[place], np.array([goals[i] for i in place])))
+        effect = np.array([goals[i] for i in place])
+        found[key[0]].append(_target(study, key[0], rows.iloc[place], effect, sizes[place]))
     return found
 
 
@@ -148,15 +154,13 @@ def precision_weights(rows: pd.DataFrame) -> np.ndarray:
     return weight / weight.mean()
 
 
-def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray) -> Target:
+def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray, sizes: np.ndarray) -> Target:
     country, question = str(rows["country"].iloc[0]), str(rows["question"].iloc[0])
-    place: dict[tuple[tuple[str, str], ...], int] = {}
+    place: dict[Persona, int] = {}
     ends = []
     for row in rows.to_dict("records"):
-        held = {name: row[name] for name in study.attributes if isinstance(row[name], str)}
-        for level in (row["reference"], row["treated"]):
-            whole = {**held, row["attribute"]: level}
-            persona = tuple((name, whole[name]) for name in study.attributes if name in whole)
+        for end in ("reference", "treated"):
+            persona = persona_of(study, row | {row["attribute"]: row[end]})
             ends.append(place.setdefault(persona, len(place)))
     pairs = np.array(ends).reshape(-1, 2)
     personas = tuple(dict(persona) for persona in place)
@@ -170,11 +174,16 @@ def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray) -> 
         pairs[:, 1],
         reference,
         treated,
-        rows["n_eff_reference"].to_numpy(dtype=float),
-        rows["n_eff_treated"].to_numpy(dtype=float),
+        sizes[:, 0],
+        sizes[:, 1],
         effect,
         precision_weights(rows) if study.fit.weights == "precision" else np.ones(len(rows)),
     )
+
+
+def persona_of(study: Study, row: Mapping[Hashable, Any]) -> Persona:
+    """Return who a table's row is about: the levels that it specifies."""
+    return tuple((name, row[name]) for name in study.attributes if isinstance(row[name], str))
 
 
 def _belongs(study: Study, country: str, question: str, part: str, personas: Sequence[dict[str, str]]) -> np.ndarray:

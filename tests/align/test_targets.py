@@ -143,14 +143,13 @@ def test_validation_questions_choose_without_what_is_held_out(study, run):
 
 
 def test_targets_know_how_many_answered(study, run):
-    cells = read_distributions(run.survey_distributions)
-    for target in targets(study, read_effects(run.survey_effects))[TRAINED]:
-        sizes = [*target.n_reference, *target.n_treated]
-        for position, n in zip([*target.reference, *target.treated], sizes, strict=True):
-            own = (cells["country"] == target.country) & (cells["question"] == target.question)
-            for name, level in target.personas[position].items():
-                own &= cells[name] == level
-            assert n == cells.loc[own, "n_eff"].iloc[0]
+    """Of simple random samples either end is worth its people, but for the n - 1 of a variance."""
+    effects = read_effects(run.survey_effects)
+    for target in targets(study, effects)[TRAINED]:
+        own = effects[(effects["country"] == target.country) & (effects["question"] == target.question)]
+        own = own[own["granularity"] == 2]
+        np.testing.assert_allclose(target.n_reference, own["n_reference"], rtol=0.02)
+        np.testing.assert_allclose(target.n_treated, own["n_treated"], rtol=0.02)
 
 
 def test_impossible_held_out_countries_are_refused(study, run):
