@@ -203,7 +203,13 @@ def _against_no_effect(found: Diagnosis, label: str, item: dict[str, Any]) -> st
     own, still = rows[rows["label"] == label], rows[rows["label"] == NO_EFFECT]
     against = change(still["distance"].to_numpy(), own["distance"].to_numpy(), own["question"].to_numpy())
     word = (
-        "not clearly different from" if not against.clear else "better than" if against.difference < 0 else "worse than"
+        "which one question alone cannot tell from"
+        if against.questions == 1
+        else "not clearly different from"
+        if not against.clear
+        else "better than"
+        if against.difference < 0
+        else "worse than"
     )
     return (
         f"Its effect distance is {distance(item['effect_distance'])}, {word} that of a model without any effect "

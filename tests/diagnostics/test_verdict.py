@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from causal.runs import Run
@@ -38,6 +39,15 @@ def test_a_trained_model_alone_is_described_on_what_was_held_out(
     assert "Its effect distance is" in text
     assert "not clearly different from that of a model without any effect" in text, "it is one there"
     assert "learnt gets 0% of attribute effects of questions held out from training about right" in headline
+
+
+def test_one_question_cannot_tell_a_model_from_one_without_effect(compared: Run, study: Study) -> None:
+    everything = load_inputs(str(compared.path), ["base"])
+    tables = {name: getattr(everything, name) for name in ("effects", "distributions")}
+    one = replace(everything, **{name: table[table["question"] == "q1"] for name, table in tables.items()})
+    found = diagnose(one)
+    text = " ".join(verdict(one, found, scores(one, found)).paragraphs[0].sentences)
+    assert ", which one question alone cannot tell from that of a model without any effect (" in text
 
 
 def test_a_model_that_is_not_trained_is_described_on_everything(compared: Run) -> None:
