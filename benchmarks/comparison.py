@@ -1,6 +1,7 @@
-"""Print the tables of docs/comparison.md from what `alignment.py` left in its folder: means over seeds, 95% intervals.
+"""Print the tables and draw the figure of docs/comparison.md, from what `alignment.py` left in its folder.
 
-Reports are written anew first, so that scores are those of today's code; nothing is trained or measured.
+Figures are means over seeds with 95% intervals. Reports are written anew first, so that scores are those of today's
+code; nothing is trained or measured.
 
 Run: python benchmarks/comparison.py [--quick] [--out DIR] [--write]
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment import PAPER_ORDER, SURVEYS, falls, interval, mean_of, numbers
+from comparison_figure import draw
 
 from diagnostics.report import main as report
 
@@ -23,6 +25,7 @@ METHODS = (
     *("marginal", "uniform", "perfect model"),
 )
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
+FIGURE = PAGE.parent / "images" / "comparison.png"
 START, END = "<!-- tables: printed by benchmarks/comparison.py -->", "<!-- end of tables -->"
 RIVALS = ("ace", "level_kl", "base")
 GAINS = {"S": 1, "effect_distance": 4, "range": 1}
@@ -130,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="what alignment.py --quick left")
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment", help="alignment.py's folder")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/comparison.md")
+    parser.add_argument("--write", action="store_true", help="put tables and figure into docs/comparison.md")
     arguments = parser.parse_args()
     surveys = ["cces2016-quick"] if arguments.quick else SURVEYS
     found = {survey: seeds for survey in surveys if (seeds := scored(arguments.out / survey))}
@@ -141,6 +144,7 @@ def main() -> None:
         page = PAGE.read_text(encoding="utf-8")
         block = f"{START}\n\n{text}\n{END}"
         pattern = f"{re.escape(START)}.*?{re.escape(END)}"
+        draw(found, FIGURE)
         PAGE.write_text(re.sub(pattern, lambda _: block, page, flags=re.DOTALL), encoding="utf-8")
 
 
