@@ -137,6 +137,8 @@ def main() -> None:
     arguments = parser.parse_args()
     surveys = ["cces2016-quick"] if arguments.quick else SURVEYS
     found = {survey: seeds for survey in surveys if (seeds := scored(arguments.out / survey))}
+    if not found:
+        raise SystemExit(f"{arguments.out} holds no complete run of alignment.py; run that first")
     lines = summary(found) + [line for survey, seeds in found.items() for line in details(survey, seeds)]
     text = "\n".join(lines) + "\n"
     print(text)
