@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _drawing import draw
 from alignment import PAPER_ORDER, SURVEYS, falls, interval, mean_of, numbers
-from comparison_figure import draw
 
 from diagnostics.report import main as report
 
