@@ -12,7 +12,8 @@ initial weights; questions, people and halves are the same for all, so the inter
 
 All are trained at the same learning rate and for the same number of steps. A run that was stopped goes on where it was.
 
-Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--out DIR] [--json FILE]. Hours on a CPU.
+Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--longer N] [--out DIR] [--json FILE]. It
+takes hours on a CPU.
 """
 
 from __future__ import annotations
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--surveys", default=",".join(SURVEYS), help="some of " + ",".join(SURVEYS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--longer", type=int, default=1, metavar="N", help="train N times as many epochs")
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -220,8 +222,9 @@ def main() -> None:
     count = 1 if arguments.quick else arguments.seeds
     figures: dict[str, Any] = {"seeds": count, "first_seed": arguments.seed}
     for survey in surveys:
-        folder = arguments.out / (f"{survey}-quick" if arguments.quick else survey)
-        epochs = 2 if arguments.quick else EPOCHS[survey]
+        suffix = ("-quick" if arguments.quick else "") + (f"-{arguments.longer}x" if arguments.longer > 1 else "")
+        folder = arguments.out / f"{survey}{suffix}"
+        epochs = (2 if arguments.quick else EPOCHS[survey]) * arguments.longer
         seeds = range(arguments.seed, arguments.seed + count)
         found = [run_seed(survey, folder, seed, epochs, extra) for seed in seeds]
         figures |= show(survey, found) | say_goals(survey, found)
