@@ -124,7 +124,9 @@ def toggle_sizes(effects: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     for name, size in zip(("p_reference", "p_treated"), sizes, strict=True):
         plain += np.array([_spread(np.asarray(p, dtype=float)) for p in effects[name]]) / size
     variance = effects["std_error"].to_numpy(dtype=float) ** 2
-    reference, treated = sizes / _by_group(effects[["country", "attribute", "granularity"]], variance, plain)
+    known = ~np.isnan(variance)
+    groups = effects[["country", "attribute", "granularity"]]
+    reference, treated = sizes / _by_group(groups, np.where(known, variance, 0.0), plain * known)
     return reference, treated
 
 

@@ -75,11 +75,13 @@ def test_sizes_of_cells_by_hand() -> None:
 
 
 def test_sizes_of_toggles_by_hand() -> None:
-    """Two options: variances .25/10 + .16/20 = .033 and .21/30 + .24/40 = .013; both together .046, and .092 found."""
-    rows = pd.DataFrame({"country": ["A"] * 2, "attribute": "a", "granularity": 1})
-    rows = rows.assign(p_reference=[[0.5, 0.5], [0.3, 0.7]], p_treated=[[0.8, 0.2], [0.6, 0.4]])
-    rows = rows.assign(n_eff_reference=[10.0, 30], n_eff_treated=[20.0, 40], std_error=np.sqrt([0.05, 0.042]))
-    np.testing.assert_allclose(toggle_sizes(rows), np.array([[10, 30], [20, 40]]) / 2)
+    """Two options: variances .25/10 + .16/20 = .033 and .21/30 + .24/40 = .013; both together .046, and .092 found.
+    The third toggle's error is not known, and it counts as the others do."""
+    rows = pd.DataFrame({"country": ["A"] * 3, "attribute": "a", "granularity": 1})
+    rows = rows.assign(p_reference=[[0.5, 0.5], [0.3, 0.7], [0.5, 0.5]], p_treated=[[0.8, 0.2], [0.6, 0.4], [0.5, 0.5]])
+    sizes = {"n_eff_reference": [10.0, 30, 8], "n_eff_treated": [20.0, 40, 6]}
+    rows = rows.assign(**sizes, std_error=np.sqrt([0.05, 0.042, np.nan]))
+    np.testing.assert_allclose(toggle_sizes(rows), np.array([[10, 30, 8], [20, 40, 6]]) / 2)
 
 
 @pytest.mark.slow
