@@ -40,7 +40,7 @@ def draw(found: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
     for column, (survey, seeds) in enumerate(found.items()):
         for row, (part, words) in enumerate(COLUMNS.items()):
             panel(panels[row, column], [one[part] for one in seeds])
-            panels[row, column].set_title(f"{survey}: {words}", fontsize=10)
+            panels[row, column].set_title(f"{survey}\n{words}", fontsize=10)
     for row in panels:
         row[0].set_ylabel("effect distance (0 is best)")
     for last in panels[-1]:

@@ -100,7 +100,7 @@ def gain(seeds: Sequence[dict[str, Any]], part: str, rival: str, name: str, digi
     if not known:
         return "–"
     mean, half = interval([one - other for one, other in known])
-    return f"{mean:+.{digits}f} ± {half:.{digits}f}".replace("-", "−")
+    return (f"{mean:+.{digits}f}" + (f" ± {half:.{digits}f}" if half else "")).replace("-", "−")
 
 
 def summary(found: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -121,7 +121,12 @@ def details(survey: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for part in (name for name in PARTS if name in seeds[0]):
         sizes = [name for name, value in numbers(seeds[0][part]["base"]).items() if name.startswith("S_G") and value]
-        lines += ["", f"**{survey}, {PARTS[part]}** ({len(seeds)} seeds)", "", *table(seeds, part, COLUMNS)]
+        lines += [
+            "",
+            f"**{survey}, {PARTS[part]}** ({len(seeds)} seed{'s' * (len(seeds) > 1)})",
+            "",
+            *table(seeds, part, COLUMNS),
+        ]
         if len(sizes) > 1:
             by_size = {name: (f"S, G={name[3:]}", 1) for name in sizes}
             lines += ["", *table(seeds, part, by_size)]
@@ -135,7 +140,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment", help="alignment.py's folder")
     parser.add_argument("--write", action="store_true", help="put tables and figure into docs/comparison.md")
     arguments = parser.parse_args()
-    surveys = ["cces2016-quick"] if arguments.quick else SURVEYS
+    longer = [folder.name for survey in SURVEYS for folder in sorted(arguments.out.glob(f"{survey}-*x"))]
+    surveys = ["cces2016-quick"] if arguments.quick else [*SURVEYS, *longer]
     found = {survey: seeds for survey in surveys if (seeds := scored(arguments.out / survey))}
     if not found:
         raise SystemExit(f"{arguments.out} holds no complete run of alignment.py; run that first")
