@@ -22,8 +22,7 @@ RESPONDENTS = "held_out_respondents"
 """Part of a run's targets, beside `causal.heldout.PARTS`: no row of a table is of it, only people are."""
 WEIGHT_BOUND = 4.0
 """By how much, at most, a toggle's precision weight may exceed or fall short of that of mean precision."""
-Persona = tuple[tuple[str, str], ...]
-"""A persona's levels by attribute, in the study's order."""
+Persona = tuple[tuple[str, str], ...]  # a persona's levels by attribute, in the study's order
 _ENDS = ["p_reference", "p_treated"]
 
 
