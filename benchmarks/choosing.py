@@ -153,11 +153,13 @@ def show(found: dict[str, list[dict[str, np.ndarray]]]) -> dict[str, float]:
                 figures |= {f"{survey}_{key}_{what}_{part}": float(v) for part, v in enumerate(values, 1)}
         means = np.mean([many.mean(axis=(0, 2)) for many in every.values()], axis=0)
         spread = [many.mean(axis=2).std(axis=0, ddof=1) / len(many) ** 0.5 for many in every.values() if len(many) > 1]
-        error = np.linalg.norm(spread, axis=0) / len(spread) if spread else np.full(PARTS, np.nan)
-        cells = [f"{mean:.3f} ({of:.3f})" for mean, of in zip(means, error, strict=True)]
-        table.add_row(name, "mean (error)", "both", *cells, style="bold", end_section=True)
+        cells = [f"{mean:.3f}" for mean in means]
         figures |= {f"{key}_mean_{part}": float(mean) for part, mean in enumerate(means, 1)}
-        figures |= {f"{key}_error_{part}": float(of) for part, of in enumerate(error, 1)}
+        if spread:
+            error = np.linalg.norm(spread, axis=0) / len(spread)
+            cells = [f"{cell} ({of:.3f})" for cell, of in zip(cells, error, strict=True)]
+            figures |= {f"{key}_error_{part}": float(of) for part, of in enumerate(error, 1)}
+        table.add_row(name, "mean (error)", "both", *cells, style="bold", end_section=True)
     Console(width=150).print(table)
     return figures
 
