@@ -144,7 +144,8 @@ def _stopping(training: Training) -> str:
 
 def _objectives(fit: FitSettings) -> str:
     named = f" (`{fit.schedule}`)" if isinstance(fit.schedule, str) else ""
-    goals = "the survey's pooled effects" if fit.targets == "pooled" else "the survey's raw effects"
+    pooled = "the survey's cells, partially pooled by a multilevel model"
+    goals = pooled if fit.learnt == "multilevel" else "the survey's cells"
     weights = "weighted by how well the survey knows them" if fit.weights == "precision" else "weighted equally"
     return f"Schedule{named}: {', then '.join(map(_stage, fit.stages))}. Targets: {goals}, toggles {weights}."
 

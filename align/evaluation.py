@@ -116,12 +116,10 @@ def _share_out(model: Any, items: Sequence[Item], judge: Callable[[Item], T], pr
 
 @dataclass(frozen=True)
 class _Ends:
-    """Both ends of every toggle, shape (toggles, K): the model's log-probabilities, the survey's probabilities."""
+    """The model's log-probabilities at both ends of every toggle, shape (toggles, K)."""
 
     reference: torch.Tensor
     treated: torch.Tensor
-    p_reference: torch.Tensor
-    p_treated: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -133,22 +131,19 @@ class _Judged:
 
 
 def _ends(model: Any, item: Item) -> _Ends:
-    import torch
-
     logp = option_logprobs(model, item.asked.trie, item.asked.options, item.way)
-    target = item.target
-    survey = (torch.as_tensor(p).to(logp) for p in (target.p_reference, target.p_treated))
-    return _Ends(logp[target.reference], logp[target.treated], *survey)
+    return _Ends(logp[item.target.reference], logp[item.target.treated])
 
 
 def _objectives(ends: _Ends, target: Target, stage: Stage) -> dict[str, torch.Tensor]:
     import torch
 
-    goal, weight = (torch.as_tensor(v).to(ends.reference) for v in (target.effect, target.weight))
-    levels = ends.reference, ends.treated, ends.p_reference, ends.p_treated, weight
+    survey = (target.goal_reference, target.goal_treated, target.weight)
+    reference, treated, weight = (torch.as_tensor(values).to(ends.reference) for values in survey)
+    levels = ends.reference, ends.treated, reference, treated, weight
     found = {
         "anchor": lambda: anchor(*levels),
-        "effect": lambda: effect(ends.reference.exp(), ends.treated.exp(), goal, weight),
+        "effect": lambda: effect(ends.reference.exp(), ends.treated.exp(), treated - reference, weight),
         "level_kl": lambda: level_kl(*levels),
         "level_w1": lambda: level_w1(*levels),
     }
@@ -156,11 +151,14 @@ def _objectives(ends: _Ends, target: Target, stage: Stage) -> dict[str, torch.Te
 
 
 def _judged(ends: _Ends, target: Target) -> _Judged:
-    moved = cdf_shift(ends.treated.exp() - ends.reference.exp()) - cdf_shift(ends.p_treated - ends.p_reference)
+    import torch
+
+    reference, treated = (torch.as_tensor(p).to(ends.reference) for p in (target.p_reference, target.p_treated))
+    moved = cdf_shift(ends.treated.exp() - ends.reference.exp()) - cdf_shift(treated - reference)
     cells: dict[int, float] = {}
     for positions, logp, p in (
-        (target.reference, ends.reference, ends.p_reference),
-        (target.treated, ends.treated, ends.p_treated),
+        (target.reference, ends.reference, reference),
+        (target.treated, ends.treated, treated),
     ):
         cells.update(zip(positions.tolist(), alignment_score(logp.exp(), p).tolist(), strict=True))
     scores = [score for position, score in cells.items() if target.belongs[position]]

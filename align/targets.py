@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from causal.ceiling import toggle_sizes
 from causal.errors import InputError
 from causal.estimators.pooled import noise_variance
 from causal.heldout import PARTS, TRAINED, VALIDATION, parts
-from causal.pooling import pooled_rows
+from causal.multilevel import Cells, Components, fit_components, partially_pool
 from causal.runs import Run
 from causal.study import Study
 from causal.tables import estimated_by, read_effects
@@ -41,11 +41,11 @@ class Target:
     reference, treated : ndarray of int, shape (toggles,)
         Positions in ``personas`` of the two ends.
     p_reference, p_treated : ndarray, shape (toggles, K)
-        The survey's distributions at the two ends.
+        The survey's distributions at the two ends, the cells' own: what a model is judged by.
     n_reference, n_treated : ndarray, shape (toggles,)
         As many independent respondents as the two ends are worth (`causal.ceiling.toggle_sizes`).
-    effect : ndarray, shape (toggles, K)
-        The effects to learn: treated minus reference of the cells, or of the pooled distributions.
+    goal_reference, goal_treated : ndarray, shape (toggles, K)
+        The distributions to learn, whose difference is the effect to learn: the cells' own, or partially pooled.
     weight : ndarray, shape (toggles,)
         Of each toggle in a loss, mean 1.
     """
@@ -60,7 +60,8 @@ class Target:
     p_treated: np.ndarray
     n_reference: np.ndarray
     n_treated: np.ndarray
-    effect: np.ndarray
+    goal_reference: np.ndarray
+    goal_treated: np.ndarray
     weight: np.ndarray
 
 
@@ -81,8 +82,9 @@ def run_targets(study: Study, run: Run) -> dict[str, list[Target]]:
 def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     """Return the targets by part (`causal.heldout.PARTS`), from the finest granularity in the effects table.
 
-    Levels are always the cells' own (estimator ``cell``); effects are as ``fit.targets`` says, pooled over the toggles
-    of the same part alone, so that nothing held out is in what is learnt. A (country, question) without a supported
+    What is learnt is as the study says (`FitSettings.learnt`): the cells' own distributions (estimator ``cell``), or
+    those partially pooled (`causal.multilevel`) over the cells of the same part and question, with variance components
+    from what is trained on, so that nothing held out is in what is learnt. A (country, question) without a supported
     toggle in a part has no target there. Validation questions are left out in held-out countries and for held-out
     personas, which must not choose the epoch.
 
@@ -94,19 +96,19 @@ def targets(study: Study, effects: pd.DataFrame) -> dict[str, list[Target]]:
     cells = estimated_by(effects)
     _require_countries(study, cells)
     rows = cells[(cells["granularity"] == cells["granularity"].max()) & cells["supported"]].reset_index(drop=True)
-    sizes = np.stack(toggle_sizes(rows), axis=1)
     part = parts(rows, study.fit.held_out, study, study.fit.validation)
     kept = (part != VALIDATION) | (parts(rows, study.fit.held_out, study) == TRAINED)
-    rows, part, sizes = rows[kept].reset_index(drop=True), part[kept], sizes[kept]
-    goals = _goals(study, rows, part)
+    rows, part = rows[kept].reset_index(drop=True), part[kept]
+    sizes = np.stack(toggle_sizes(rows), axis=1)
+    for own in (part == name for name in (TRAINED, VALIDATION)):  # what is learnt knows the design from itself alone
+        sizes[own] = np.stack(toggle_sizes(rows[own]), axis=1)
     order = {name: i for i, name in enumerate(study.questions)}
     groups = rows.groupby([part, rows["country"], rows["question"]], sort=False).indices
     found: dict[str, list[Target]] = {name: [] for name in PARTS}
     for key in sorted(groups, key=lambda key: (key[1], order[key[2]])):
         place = groups[key]
-        effect = np.array([goals[i] for i in place])
-        found[key[0]].append(_target(study, key[0], rows.iloc[place], effect, sizes[place]))
-    return found
+        found[key[0]].append(_target(study, key[0], rows.iloc[place], sizes[place]))
+    return _partially_pooled(study, found) if study.fit.learnt == "multilevel" else found
 
 
 def _require_countries(study: Study, cells: pd.DataFrame) -> None:
@@ -119,14 +121,28 @@ def _require_countries(study: Study, cells: pd.DataFrame) -> None:
         raise InputError("fit.held_out.countries: every country is held out; leave at least one to train on")
 
 
-def _goals(study: Study, rows: pd.DataFrame, part: np.ndarray) -> list[np.ndarray]:
-    """Return each toggle's effect to learn."""
-    ends = rows[_ENDS].copy()
-    if study.fit.targets == "pooled":
-        for own in (part == name for name in np.unique(part)):
-            ends[own] = pooled_rows(rows[own], study)[_ENDS]
-    pairs = zip(ends["p_reference"], ends["p_treated"], strict=True)
-    return [np.asarray(treated, dtype=float) - np.asarray(reference, dtype=float) for reference, treated in pairs]
+def _partially_pooled(study: Study, found: dict[str, list[Target]]) -> dict[str, list[Target]]:
+    """Return the targets with other goals where goals matter: in training and in choosing the epoch."""
+    if not found[TRAINED]:
+        return found
+    components = fit_components([_cells(study, target) for target in found[TRAINED]])
+    learnt = {part: [_borrowing(study, one, components) for one in found[part]] for part in (TRAINED, VALIDATION)}
+    return found | learnt
+
+
+def _borrowing(study: Study, target: Target, components: Components) -> Target:
+    goals = partially_pool(_cells(study, target), components)
+    return replace(target, goal_reference=goals[target.reference], goal_treated=goals[target.treated])
+
+
+def _cells(study: Study, target: Target) -> Cells:
+    """Return a target's personas as cells; one of several toggles is worth the mean of what it is worth in each."""
+    ends = np.concatenate([target.reference, target.treated])
+    p = np.zeros((len(target.personas), target.p_reference.shape[1]))
+    p[ends] = np.concatenate([target.p_reference, target.p_treated])
+    n = np.bincount(ends, np.concatenate([target.n_reference, target.n_treated])) / np.bincount(ends)
+    levels = [[persona.get(name, "") for name in study.attributes] for persona in target.personas]
+    return Cells(np.array(levels), n, p)
 
 
 def precision_weights(rows: pd.DataFrame) -> np.ndarray:
@@ -153,7 +169,7 @@ def precision_weights(rows: pd.DataFrame) -> np.ndarray:
     return weight / weight.mean()
 
 
-def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray, sizes: np.ndarray) -> Target:
+def _target(study: Study, part: str, rows: pd.DataFrame, sizes: np.ndarray) -> Target:
     country, question = str(rows["country"].iloc[0]), str(rows["question"].iloc[0])
     place: dict[Persona, int] = {}
     ends = []
@@ -175,7 +191,8 @@ def _target(study: Study, part: str, rows: pd.DataFrame, effect: np.ndarray, siz
         treated,
         sizes[:, 0],
         sizes[:, 1],
-        effect,
+        reference,
+        treated,
         precision_weights(rows) if study.fit.weights == "precision" else np.ones(len(rows)),
     )
 

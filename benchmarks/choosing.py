@@ -1,12 +1,12 @@
-"""Which weights the schedule ``best`` should have, by validation questions alone.
+"""Which weights the schedule ``best`` should have, by validation data alone.
 
-Training questions of two surveys are dealt out into folds. For each fold every candidate trains on the others,
-from one half of the respondents, and is scored on the fold's questions against the same half. What the benchmark of
-alignment holds out (questions, combinations of levels, the other half of the respondents) is never looked at. A
-candidate's figure is the mean of two ratios to the base model, of the level's error (100 - S) and of the effect
-distance, over folds and training seeds and then over surveys: below 1 is better than no training. It is looked at after
-each fifth of the training (the learning rate is constant, so that is what a shorter training would have been; but a
-stage of several begins where it begins). The lowest wins. What was trained is kept, so a run that was stopped goes on.
+Training questions of two surveys are dealt out into folds. For each fold every candidate trains on the others, without
+one more combination of levels, from one half of the respondents. It is scored against the same half on the fold's
+questions and on that combination in the questions trained on. What the benchmark of alignment holds out (questions,
+combinations of levels, the other half of the respondents) is never looked at. A candidate's figure is the mean of
+ratios to uniform answers, which have no effects: of the level's error (100 - S) and of the effect distance, over both
+parts, folds and training seeds and then over surveys. The lowest wins. What was trained is kept, so a run that was
+stopped goes on.
 
 Run: python benchmarks/choosing.py [--quick] [--surveys NAMES] [--folds 2] [--seeds 3] [--candidates NAMES] [--out DIR]
 [--json FILE]. All of it takes days on a CPU: name candidates.
@@ -26,6 +26,7 @@ from alignment import EPOCHS, RATE, STUDIES, command, held_out_personas
 from rich.console import Console
 from rich.table import Table
 
+from causal.fitsettings import HeldOut
 from causal.study import Study
 
 SURVEYS = ("cces2016", "gss2018")
@@ -35,37 +36,39 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "effect": {"schedule": "effect"},
     "level_kl": {"schedule": "level_kl"},
     "level_kl, then effect": {"schedule": [{"level_kl": 1}, {"effect": 1}]},
-    **{f"level_kl + {n} effect": {"schedule": [{"level_kl": 1, "effect": n}]} for n in (10, 30, 100, 300)},
-    **{f"level_w1 + {n} effect": {"schedule": [{"level_w1": 1, "effect": n}]} for n in (3, 10, 30, 100)},
+    "level_kl, multilevel": {"schedule": "level_kl", "targets": "multilevel"},
     **{
-        f"level_w1 + {n} effect, pooled": {"schedule": [{"level_w1": 1, "effect": n}], "targets": "pooled"}
-        for n in (3, 10, 30)
+        f"{level} + {n} effect, {targets}": {"schedule": [{level: 1, "effect": n}], "targets": targets}
+        for targets in ("cell", "multilevel")
+        for level in ("level_kl", "level_w1")
+        for n in (1, 3, 10, 30, 100)
     },
 }
 LONGER = 5
 """How many times the epochs of the benchmark of alignment."""
-PARTS = 5
-"""After how many equal parts of the training a candidate is looked at."""
+PARTS = ("questions", "combinations")
+"""What validation data is unseen in."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """A model on validation questions: 100 - S, and the effect distance."""
+    """A model on validation data: 100 - S, and the effect distance."""
 
     level: float
     effect: float
 
-    def beside(self, base: Errors) -> tuple[float, float]:
-        """Return both as ratios to the base model's."""
-        return self.level / base.level, self.effect / base.effect
+    def beside(self, other: Errors) -> tuple[float, float]:
+        """Return both as ratios to another model's."""
+        return self.level / other.level, self.effect / other.effect
 
 
-def overrides(survey: str, questions: list[str], candidate: dict[str, Any], epochs: int, seed: int) -> list[str]:
-    """Return a candidate's settings; stages have equal shares of the epochs."""
+def overrides(survey: str, unseen: HeldOut, candidate: dict[str, Any], epochs: int, seed: int) -> list[str]:
+    """Return a candidate's settings, with a fold's data held out too; stages have equal shares of the epochs."""
     own = candidate | {"epochs": epochs}
     if not isinstance(candidate["schedule"], str):
         stages = candidate["schedule"]
         own |= {"schedule": [{"epochs": epochs // len(stages), **stage} for stage in stages], "epochs": None}
+    never = benchmark_held_out(survey)
     changed = {
         "effects.granularity": "full",
         "effects.estimator": "cell",
@@ -73,93 +76,117 @@ def overrides(survey: str, questions: list[str], candidate: dict[str, Any], epoc
         "fit.learning_rate": RATE,
         "fit.seed": seed,
         "fit.held_out.respondents": "half",
-        "fit.held_out.personas": held_out_personas(Study.load(STUDIES / f"{survey}.yaml")),
-        "fit.early_stopping": {"questions": questions, "patience": epochs},
+        "fit.held_out.questions": [*never.questions, *unseen.questions],
+        "fit.held_out.personas": [*never.personas, *unseen.personas],
     }
     return [f"{name}={json.dumps(value)}" for name, value in changed.items()]
 
 
-def folds(survey: str, count: int) -> list[list[str]]:
-    """Deal out the questions that a study trains on."""
+def benchmark_held_out(survey: str) -> HeldOut:
+    """Return what the benchmark of alignment holds out."""
     study = Study.load(STUDIES / f"{survey}.yaml")
-    trained = [name for name in study.questions if name not in study.fit.held_out.questions]
+    return study.fit.held_out.model_copy(update={"personas": tuple(held_out_personas(study))})
+
+
+def folds(survey: str, count: int) -> list[HeldOut]:
+    """Deal out the questions that a study trains on; each fold has a combination too, that of all first levels or, in
+    every second fold, of all second ones."""
+    study, never = Study.load(STUDIES / f"{survey}.yaml"), benchmark_held_out(survey).questions
+    trained = [name for name in study.questions if name not in never]
     order = np.random.default_rng(0).permutation(len(trained))
-    return [[trained[i] for i in order[fold::count]] for fold in range(count)]
+    levels = {name: list(attribute.levels) for name, attribute in study.attributes.items()}
+    return [
+        HeldOut(
+            questions=tuple(trained[i] for i in order[fold::count]),
+            personas=({name: of[fold % 2] for name, of in levels.items()},),
+        )
+        for fold in range(count)
+    ]
 
 
-def base_errors(study: Study, run: Any) -> Errors:
-    """Score the model as it is."""
-    from align.evaluation import evaluate
-    from align.fit import prepare
-    from align.models import load_model
-    from causal.heldout import VALIDATION
+def unseen_targets(study: Study, run: Any, survey: str, unseen: HeldOut) -> dict[str, list[Any]]:
+    """Return a fold's data as the half of the respondents answered that is learnt from, by part."""
+    from align.targets import targets
+    from causal.heldout import PERSONAS, QUESTIONS, TRAINED, parts
+    from causal.tables import read_effects
 
-    loaded = load_model("smollm2")
-    return _errors(evaluate(loaded.model, prepare(study, run, loaded)[VALIDATION]))
-
-
-def trained_errors(study: Study, run: Any, label: str) -> list[Errors]:
-    """Train a candidate, unless that is done; return its errors after each part of the training."""
-    from align.evaluation import Scores
-    from align.fit import train_label
-    from align.parallel import ALONE
-
-    train_label(study, run, "smollm2", label, "auto", ALONE)
-    lines = map(json.loads, (run.model(label) / "train.jsonl").read_text(encoding="utf-8").splitlines())
-    every = [line["validation"]["scores"] for line in lines if "validation" in line]
-    return [_errors(Scores(**every[len(every) * part // PARTS - 1])) for part in range(1, PARTS + 1)]
+    rows = read_effects(run.training_effects)
+    rows = rows[parts(rows, benchmark_held_out(survey), study) == TRAINED]
+    found = targets(study.model_copy(update={"fit": study.fit.model_copy(update={"held_out": unseen})}), rows)
+    return dict(zip(PARTS, (found[QUESTIONS], found[PERSONAS]), strict=True))
 
 
-def _errors(scores: Any) -> Errors:
+def uniform_errors(targets: Sequence[Any]) -> Errors:
+    """Score uniform answers."""
+    levels, effects = [], []
+    for one in targets:
+        cells = dict(zip([*one.reference, *one.treated], [*one.p_reference, *one.p_treated], strict=True))
+        options = one.p_reference.shape[1]
+        even = np.arange(1, options + 1) / options
+        levels += [np.abs(p.cumsum() - even).sum() / (options - 1) for cell, p in cells.items() if one.belongs[cell]]
+        effects += np.abs((one.p_treated - one.p_reference).cumsum(axis=1)).mean(axis=1).tolist()
+    return Errors(100 * float(np.mean(levels)), float(np.mean(effects)))
+
+
+def model_errors(study: Study, targets: Sequence[Any], loaded: Any) -> Errors:
+    """Score a model."""
+    from align.evaluation import Item, evaluate
+    from align.questions import ask
+
+    items = [Item(ask(study, loaded, one.country, one.question, one.personas), one) for one in targets]
+    scores = evaluate(loaded.model, items)
     return Errors(100 - scores.alignment, scores.effect_distance)
 
 
 def run_fold(
-    survey: str, questions: list[str], folder: Path, epochs: int, candidates: Sequence[str], seed: int
+    survey: str, unseen: HeldOut, folder: Path, epochs: int, candidates: Sequence[str], seed: int
 ) -> dict[str, np.ndarray]:
-    """Train and score candidates on one fold; return their ratios to the base model, shape (parts, 2), by name."""
+    """Train candidates on one fold, unless that is done; return their errors as ratios, shape (parts, 2), by name."""
+    from align.fit import train_label
+    from align.models import load_model
+    from align.parallel import ALONE
     from causal.audit import main as audit
     from causal.runs import Run
 
     path = STUDIES / f"{survey}.yaml"
     found: dict[str, np.ndarray] = {}
     for name in candidates:
-        words = overrides(survey, questions, CANDIDATES[name], epochs, seed)
+        words = overrides(survey, unseen, CANDIDATES[name], epochs, seed)
         study, run = Study.load(path, words), Run(folder)
         if not found:
             command(audit, [str(path), "--out", str(folder), *(w for word in words for w in ("--set", word))])
-            base = base_errors(study, run)
-        label = name.replace(" + ", "-").replace(", ", "-").replace(" ", "")
-        errors = trained_errors(study, run, f"{label}-seed{seed}" if seed else label)
-        found[name] = np.array([one.beside(base) for one in errors])
+        label = name.replace(" + ", "-").replace(", ", "-").replace(" ", "") + (f"-seed{seed}" if seed else "")
+        train_label(study, run, "smollm2", label, "auto", ALONE)
+        loaded = load_model("smollm2", run.model(label) / "adapter")
+        unseen_parts = unseen_targets(study, run, survey, unseen).values()
+        found[name] = np.array([model_errors(study, of, loaded).beside(uniform_errors(of)) for of in unseen_parts])
     return found
 
 
 def show(found: dict[str, list[dict[str, np.ndarray]]]) -> dict[str, float]:
     """Print the table; return its figures by name."""
-    table = Table(
-        title="validation questions: errors as ratios to the base model's, by how much of the training is done"
-    )
-    for heading in ("candidate", "survey", "error of", *(f"{part}/{PARTS}" for part in range(1, PARTS + 1))):
-        table.add_column(heading, justify="left" if heading in ("candidate", "survey", "error of") else "right")
+    columns = [(survey, place, part, what) for survey in found for place, part in enumerate(PARTS) for what in (0, 1)]
+    table = Table(title="validation data: errors as ratios to those of uniform answers")
+    for heading in ("candidate", *(f"{s}: {part}, {('level', 'effect')[what]}" for s, _, part, what in columns)):
+        table.add_column(heading, justify="left" if heading == "candidate" else "right")
+    table.add_column("mean (Monte Carlo error)", justify="right")
     figures: dict[str, float] = {}
     for name in next(iter(found.values()))[0]:
         every = {survey: np.array([one[name] for one in many]) for survey, many in found.items()}
         key = name.replace(" + ", "_").replace(", ", "_").replace(" ", "_")
-        for survey, many in every.items():
-            for place, what in enumerate(("level", "effect")):
-                values = many[:, :, place].mean(axis=0)
-                table.add_row(name, survey, what, *(f"{value:.3f}" for value in values))
-                figures |= {f"{survey}_{key}_{what}_{part}": float(v) for part, v in enumerate(values, 1)}
-        means = np.mean([many.mean(axis=(0, 2)) for many in every.values()], axis=0)
-        spread = [many.mean(axis=2).std(axis=0, ddof=1) / len(many) ** 0.5 for many in every.values() if len(many) > 1]
-        cells = [f"{mean:.3f}" for mean in means]
-        figures |= {f"{key}_mean_{part}": float(mean) for part, mean in enumerate(means, 1)}
+        cells = []
+        for survey, place, part, what in columns:
+            value = float(every[survey][:, place, what].mean())
+            cells.append(f"{value:.3f}")
+            figures[f"{survey}_{key}_{part}_{('level', 'effect')[what]}"] = value
+        mean = float(np.mean([many.mean() for many in every.values()]))
+        figures[f"{key}_mean"] = mean
+        own = [many.mean(axis=(1, 2)) for many in every.values() if len(many) > 1]
+        spread = [values.std(ddof=1) / len(values) ** 0.5 for values in own]
         if spread:
-            error = np.linalg.norm(spread, axis=0) / len(spread)
-            cells = [f"{cell} ({of:.3f})" for cell, of in zip(cells, error, strict=True)]
-            figures |= {f"{key}_error_{part}": float(of) for part, of in enumerate(error, 1)}
-        table.add_row(name, "mean (error)", "both", *cells, style="bold", end_section=True)
+            figures[f"{key}_error"] = float(np.linalg.norm(spread)) / len(spread)
+        error = f" ({figures[f'{key}_error']:.3f})" if spread else ""
+        table.add_row(name, *cells, f"{mean:.3f}{error}")
     Console(width=150).print(table)
     return figures
 
@@ -167,7 +194,7 @@ def show(found: dict[str, list[dict[str, np.ndarray]]]) -> dict[str, float]:
 def main() -> None:
     """Train, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=f"cces2016, one fold, {PARTS} epochs")
+    parser.add_argument("--quick", action="store_true", help="cces2016, one fold, 4 epochs")
     parser.add_argument("--surveys", default=",".join(SURVEYS), help="which studies")
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
@@ -180,11 +207,11 @@ def main() -> None:
     found: dict[str, list[dict[str, np.ndarray]]] = {}
     for survey in surveys:
         dealt = folds(survey, arguments.folds)[: 1 if arguments.quick else None]
-        epochs = PARTS if arguments.quick else EPOCHS[survey] * LONGER
+        epochs = 4 if arguments.quick else EPOCHS[survey] * LONGER
         name = f"{survey}-quick" if arguments.quick else survey
         found[survey] = [
-            run_fold(survey, questions, arguments.out / f"{name}{place}", epochs, candidates, seed)
-            for place, questions in enumerate(dealt)
+            run_fold(survey, unseen, arguments.out / f"{name}{place}", epochs, candidates, seed)
+            for place, unseen in enumerate(dealt)
             for seed in range(1 if arguments.quick else arguments.seeds)
         ]
     figures = show(found)

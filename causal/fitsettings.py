@@ -97,12 +97,12 @@ Schedule = Annotated[
 
 class FitSettings(Strict):
     """Training. ``paper`` spends the first half of the epochs on the anchor, the second on the effect; ``best`` weighs
-    level and effect at once (`BEST`)."""
+    level and effect at once (`BEST`), and learns partially pooled cells where ``targets`` does not say otherwise."""
 
     epochs: int | None = Field(default=None, ge=1)
     schedule: Schedule = "paper"
     weights: Literal["equal", "precision"] = "equal"
-    targets: Literal["cell", "pooled"] = "cell"
+    targets: Literal["cell", "multilevel"] | None = None
     learning_rate: float = Field(default=2e-5, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     batch: int = Field(default=1, ge=1)
@@ -117,6 +117,11 @@ class FitSettings(Strict):
     def validation(self) -> tuple[str, ...]:
         """The questions that choose the epoch; none without early stopping."""
         return self.early_stopping.questions if self.early_stopping else ()
+
+    @property
+    def learnt(self) -> Literal["cell", "multilevel"]:
+        """The distributions to learn: as ``targets`` says, else those of the schedule."""
+        return self.targets or ("multilevel" if self.schedule == "best" else "cell")
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -30,7 +30,8 @@ def test_the_ceiling_of_a_toggle_by_enumeration():
         np.array([[0.5, 0.5]]),
         np.array([15.0]),
         np.array([200.0]),
-        np.array([[-0.1, 0.1]]),
+        np.array([[0.6, 0.4]]),
+        np.array([[0.5, 0.5]]),
         np.array([1.0]),
     )
     at = {(n, p): [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)] for n, p in ((15, 0.4), (200, 0.5))}
@@ -49,7 +50,7 @@ def test_a_cell_counts_once_in_the_ceiling_of_S():
     sizes = (1e9 * ones, 10 * ones)
     places = np.zeros(3, dtype=int), np.array([1, 2, 3])
     personas = tuple({"a": level} for level in "0123")
-    target = Target("x", "q", personas, np.ones(4, dtype=bool), *places, ends, ends, *sizes, 0 * ends, ones)
+    target = Target("x", "q", personas, np.ones(4, dtype=bool), *places, ends, ends, *sizes, ends, ends, ones)
     worth = {("x", "q", (("a", level),)): 1e9 if level == "0" else 10.0 for level in "0123"}
     spread = sum(comb(10, k) * 0.5**10 * abs(k / 10 - 0.5) for k in range(11))
     assert ceiling([target], worth).alignment == pytest.approx(100 * (1 - 0.75 * spread), abs=0.7)

@@ -11,11 +11,11 @@ from causal.effects import survey_effects
 from causal.errors import InputError
 from causal.grid import grid_from_counts
 from causal.heldout import COUNTRIES, PARTS, PERSONAS, QUESTIONS, TRAINED, VALIDATION, parts
-from causal.pooling import pooled_rows
+from causal.multilevel import Cells, fit_components, partially_pool
 from causal.runs import Run
 from causal.study import Study
 from causal.survey import read_survey
-from causal.tables import estimated_by, read_distributions, read_effects
+from causal.tables import read_distributions, read_effects
 
 
 def test_each_persona_once_and_both_ends_of_every_toggle(study, run):
@@ -25,7 +25,8 @@ def test_each_persona_once_and_both_ends_of_every_toggle(study, run):
     for target in found:
         assert len(target.personas) == 4
         assert len(target.reference) == 4, "two attributes in two contexts each"
-        np.testing.assert_array_equal(target.effect, target.p_treated - target.p_reference)
+        np.testing.assert_array_equal(target.goal_reference, target.p_reference)
+        np.testing.assert_array_equal(target.goal_treated, target.p_treated)
         np.testing.assert_array_equal(target.weight, np.ones(4))
         assert target.belongs.all()
         for position, p in zip(
@@ -56,7 +57,7 @@ def test_pooled_effects_are_no_targets_unless_asked_for(study, run):
     both = pd.concat([effects, effects.assign(estimator="pooled", p_treated=effects["p_reference"])])
     for raw, with_pooled in zip(targets(study, effects)[TRAINED], targets(study, both)[TRAINED], strict=True):
         np.testing.assert_array_equal(with_pooled.p_treated, raw.p_treated)
-        np.testing.assert_array_equal(with_pooled.effect, raw.effect)
+        np.testing.assert_array_equal(with_pooled.goal_treated, raw.goal_treated)
         np.testing.assert_array_equal(with_pooled.treated, raw.treated)
 
 
@@ -161,29 +162,59 @@ def test_impossible_held_out_countries_are_refused(study, run):
             targets(Study.from_dict(unnamed | {"fit": {"held_out": {"countries": codes}}}), effects)
 
 
-def test_pooled_targets_move_the_effect_and_leave_levels_alone(study, run):
+def test_multilevel_goals_are_of_personas_and_what_judges_stays(study, run):
+    """Each persona has one goal whichever toggle it is an end of, between its own cell and the others'."""
     effects = read_effects(run.survey_effects)
-    raw = targets(with_fit(study), effects)[TRAINED]
-    for own, other in zip(raw, targets(with_fit(study, targets="pooled"), effects)[TRAINED], strict=True):
-        assert (np.abs(other.effect - own.effect).max(axis=1) > 1e-4).all()
-        np.testing.assert_allclose(other.effect.sum(axis=1), 0, atol=1e-9)
+    raw = targets(with_fit(study), effects)
+    pooled = targets(with_fit(study, targets="multilevel"), effects)
+    components = fit_components([cells_of(study, target) for target in raw[TRAINED]])
+    for own, other in zip(raw[TRAINED], pooled[TRAINED], strict=True):
+        goals = partially_pool(cells_of(study, own), components)
+        np.testing.assert_allclose(other.goal_reference, goals[own.reference])
+        np.testing.assert_allclose(other.goal_treated, goals[own.treated])
+        assert np.abs(other.goal_treated - own.p_treated).max() > 1e-3
         np.testing.assert_array_equal(other.p_treated, own.p_treated)
         np.testing.assert_array_equal(other.p_reference, own.p_reference)
+        np.testing.assert_array_equal(other.n_treated, own.n_treated)
 
 
-def test_pooled_targets_have_the_shift_that_the_audit_pools(study, tmp_path):
-    """Where nothing is held out, the pool of the audit and that of training are one."""
-    whole = {"effects": {"estimator": ["cell", "pooled"]}, "fit": {"targets": "pooled"}}
-    pooled = Study.from_dict(study.model_dump(exclude_none=True) | whole)
-    made = Run.for_study(pooled, tmp_path / "run")
-    effects, _ = audit_survey(read_survey(pooled), made)
-    shift = effects[effects["estimator"] == "pooled"].groupby(["country", "question"], sort=False)["shift"]
-    found = {(t.country, t.question): t.effect for t in targets(pooled, read_effects(made.survey_effects))[TRAINED]}
-    assert set(found) == set(shift.groups)
-    for place, values in shift:
-        options = found[place].shape[1]
-        moved = found[place] @ np.arange(options) / (options - 1)
-        np.testing.assert_allclose(moved, values, atol=1e-6)
+def cells_of(study, target):
+    """A target's personas, each as some toggle shows it."""
+    found = {}
+    for place, p, n in [
+        *zip(target.reference, target.p_reference, target.n_reference, strict=True),
+        *zip(target.treated, target.p_treated, target.n_treated, strict=True),
+    ]:
+        found.setdefault(place, []).append((n, p))
+    levels = [[persona[name] for name in study.attributes] for persona in target.personas]
+    n = [np.mean([n for n, _ in found[i]]) for i in range(len(levels))]
+    return Cells(np.array(levels), np.array(n), np.array([found[i][0][1] for i in range(len(levels))]))
+
+
+def test_the_schedule_says_what_is_learnt_unless_the_study_does(study, run):
+    effects = read_effects(run.survey_effects)
+    cell, multilevel = (targets(with_fit(study, targets=name), effects)[TRAINED] for name in ("cell", "multilevel"))
+    for changes, expected in (
+        ({"schedule": "paper"}, cell),
+        ({"schedule": "level_kl"}, cell),
+        ({"schedule": [{"epochs": 1, "level_w1": 1, "effect": 10}]}, cell),
+        ({"schedule": "best"}, multilevel),
+        ({"schedule": "best", "targets": "cell"}, cell),
+        ({"schedule": "effect", "targets": "multilevel"}, multilevel),
+    ):
+        for one, other in zip(targets(with_fit(study, **changes), effects)[TRAINED], expected, strict=True):
+            np.testing.assert_array_equal(one.goal_treated, other.goal_treated)
+
+
+def test_coarser_personas_are_pooled_by_the_levels_that_they_have(study, tmp_path):
+    coarse = Study.from_dict(
+        study.model_dump(exclude_none=True) | {"effects": {"granularity": [1]}, "fit": {"schedule": "best"}}
+    )
+    made = Run.for_study(coarse, tmp_path / "run")
+    audit_survey(read_survey(coarse), made)
+    for target in targets(coarse, read_effects(made.survey_effects))[TRAINED]:
+        assert {tuple(persona) for persona in target.personas} == {("gender",), ("place",)}
+        np.testing.assert_allclose(target.goal_treated.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize(
@@ -194,21 +225,21 @@ def test_pooled_targets_have_the_shift_that_the_audit_pools(study, tmp_path):
         ({"personas": [{"gender": "man", "place": "village"}]}, PERSONAS),
     ],
 )
-def test_nothing_held_out_is_in_the_pool_of_what_is_learnt(study, run, held_out, of):
+def test_nothing_held_out_is_in_what_is_learnt(study, run, held_out, of):
     """Other answers from those held out leave what is learnt, and what chooses the epoch, as they were."""
     stop = {"early_stopping": {"questions": ["taxes"]}, "epochs": 4}
-    pooled = with_fit(study, targets="pooled", held_out=held_out, **stop)
+    pooled = with_fit(study, targets="multilevel", held_out=held_out, **stop)
     effects = read_effects(run.survey_effects)
     unseen = parts(effects, pooled.fit.held_out, pooled, pooled.fit.validation) == of
     assert 0 < unseen.sum() < len(effects)
     turned = effects.copy()
     turned.loc[unseen, ["p_reference", "p_treated"]] = effects.loc[unseen, ["p_treated", "p_reference"]].to_numpy()
-    turned.loc[unseen, "shift"] = -3 * effects.loc[unseen, "shift"]
     before, after = (targets(pooled, table) for table in (effects, turned))
     for part in (TRAINED, VALIDATION):
         assert before[part]
         for one, other in zip(before[part], after[part], strict=True):
-            np.testing.assert_array_equal(one.effect, other.effect)
+            np.testing.assert_array_equal(one.goal_reference, other.goal_reference)
+            np.testing.assert_array_equal(one.goal_treated, other.goal_treated)
 
 
 def rows(errors, sizes):
@@ -248,13 +279,13 @@ def test_weights_follow_the_survey(study, run):
 @pytest.fixture
 def halved_run(folder, tmp_path):
     """The tiny study with halved respondents, and its run folder."""
-    halved = Study.load(folder / "study.yaml", ["fit.held_out.respondents=half", "effects.estimator=[cell, pooled]"])
+    halved = Study.load(folder / "study.yaml", ["fit.held_out.respondents=half"])
     made = Run.for_study(halved, tmp_path / "halved")
     audit_survey(read_survey(halved), made)
     return halved, made
 
 
-@pytest.mark.parametrize("goal", ["cell", "pooled"])
+@pytest.mark.parametrize("goal", ["cell", "multilevel"])
 def test_targets_are_of_one_half_and_what_is_scored_of_the_other(halved_run, goal):
     study, run = halved_run
     fit = study.fit.model_copy(update={"targets": goal, "weights": "precision"})
@@ -266,15 +297,13 @@ def test_targets_are_of_one_half_and_what_is_scored_of_the_other(halved_run, goa
         questions = ["work"] if part == QUESTIONS else ["trust", "taxes"]
         assert [target.question for target in found[part]] == questions * 2
         finest = table[(table["granularity"] == 2) & table["question"].isin(questions)]
-        table = pd.concat([finest[finest["estimator"] == "cell"], pooled_rows(estimated_by(finest), study)])
         for target in found[part]:
-            own = (table["country"] == target.country) & (table["question"] == target.question)
-            rows = table[own & table["supported"]]
-            cells, goals = rows[rows["estimator"] == "cell"], rows[rows["estimator"] == goal]
-            np.testing.assert_array_equal(target.p_treated, np.stack(cells["p_treated"]))
-            effect = np.stack(goals["p_treated"]) - np.stack(goals["p_reference"])
-            np.testing.assert_allclose(target.effect, effect)
-            np.testing.assert_array_equal(target.weight, precision_weights(cells))
+            own = (finest["country"] == target.country) & (finest["question"] == target.question)
+            rows = finest[own & finest["supported"]]
+            np.testing.assert_array_equal(target.p_treated, np.stack(rows["p_treated"]))
+            np.testing.assert_array_equal(target.weight, precision_weights(rows))
+            if part != RESPONDENTS:  # nobody learns from those
+                assert np.array_equal(target.goal_treated, target.p_treated) == (goal == "cell" or part == QUESTIONS)
     for one, other in zip(found[TRAINED], found[RESPONDENTS], strict=True):
         assert (one.p_treated != other.p_treated).any(axis=1).all(), "other people"
 

@@ -121,8 +121,8 @@ def test_objectives_of_an_item_equal_the_definitions(study, items):
             logp = option_logprobs(model, item.asked.trie, item.asked.options).double().numpy()
         expected = {name: [] for name in OBJECTIVES}
         for i, (r, s) in enumerate(zip(t.reference, t.treated, strict=True)):
-            levels = [(logp[r], t.p_reference[i]), (logp[s], t.p_treated[i])]
-            shift = np.cumsum(np.exp(logp[s]) - np.exp(logp[r]) - t.effect[i])
+            levels = [(logp[r], t.goal_reference[i]), (logp[s], t.goal_treated[i])]
+            shift = np.cumsum(np.exp(logp[s]) - np.exp(logp[r]) - t.goal_treated[i] + t.goal_reference[i])
             expected["anchor"].append(-sum(q[p.argmax()] for q, p in levels))
             expected["effect"].append(np.abs(shift).mean())
             expected["level_kl"].append(np.mean([entropy(p, np.exp(q)) for q, p in levels]))
@@ -133,9 +133,10 @@ def test_objectives_of_an_item_equal_the_definitions(study, items):
 
 
 def weighted(target):
-    """A target whose weights differ, and whose effects are not those of its levels."""
-    weight = np.arange(1.0, len(target.reference) + 1)
-    return replace(target, weight=weight / weight.mean(), effect=target.effect * 0.5)
+    """A target whose weights differ, and whose goals are not its cells."""
+    weight, options = np.arange(1.0, len(target.reference) + 1), target.p_treated.shape[1]
+    goals = {f"goal_{end}": getattr(target, f"p_{end}") * 0.7 + 0.3 / options for end in ("reference", "treated")}
+    return replace(target, weight=weight / weight.mean(), **goals)
 
 
 def test_effect_training_brings_the_effects_closer(study, items, tmp_path):
@@ -164,7 +165,7 @@ def test_evaluate_equals_the_definition(study, items):
     found = evaluate(model, items)
     assert found.effect_distance == pytest.approx(np.mean(distances), abs=1e-6)
     assert found.alignment == pytest.approx(np.mean(list(scores.values())), abs=1e-4)
-    assert evaluate(model, moved) == found, "neither weights nor pooled effects flatter the scores"
+    assert evaluate(model, moved) == found, "neither weights nor pooled goals flatter the scores"
     one = [replace(item, target=replace(item.target, belongs=np.arange(4) == 2)) for item in items]
     only = [score for (_, _, position), score in scores.items() if position == 2]
     assert evaluate(model, one).alignment == pytest.approx(np.mean(only), abs=1e-4)
