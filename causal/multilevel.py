@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -69,11 +70,12 @@ def fit_components(questions: Sequence[Cells]) -> Components:
     attributes = {cells.levels.shape[1] for cells in questions}
     if len(attributes) != 1:
         raise ValueError(f"questions with as many attributes are needed, not with {sorted(attributes) or 'none'}")
-    stacks = list(_stacks(questions))
+    stacks = list(_stacks([cells for cells in questions if _thresholds(cells)[1].size]))
 
     def deviance(logs: np.ndarray) -> tuple[float, np.ndarray]:
         found = [stack.deviance(np.exp(logs)) for stack in stacks]
-        return sum(value for value, _ in found), np.sum([slope for _, slope in found], axis=0) * np.exp(logs)
+        slopes = np.sum([slope for _, slope in found], axis=0) * np.exp(logs)
+        return float(sum(value for value, _ in found)), slopes
 
     bounds = [(np.log(_LOWEST), np.log(_HIGHEST))] * (attributes.pop() + 1)
     found = np.exp(minimize(deviance, np.full(len(bounds), np.log(_START)), jac=True, bounds=bounds).x)
@@ -97,8 +99,8 @@ def partially_pool(cells: Cells, components: Components) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Stack:
-    """Questions with as many personas: shapes (questions, attributes + 1, personas, personas), (questions, personas)
-    and (questions, personas, personas)."""
+    """Questions about the same personas: shapes (attributes + 1, personas, personas), (questions, personas) and
+    (questions, personas, personas)."""
 
     same: np.ndarray
     n: np.ndarray
@@ -106,23 +108,22 @@ class _Stack:
 
     def deviance(self, variances: np.ndarray) -> tuple[float, np.ndarray]:
         """Return -2 log restricted likelihood, but for a constant, and its slope in each variance."""
-        noise = np.eye(self.n.shape[1]) / self.n[:, :, None]
-        total = np.einsum("a,qaij->qij", variances, self.same) + noise
+        total = np.tensordot(variances, self.same, axes=1) + np.eye(self.n.shape[1]) / self.n[:, :, None]
         precision = np.linalg.inv(total)
         ones = precision.sum(axis=2)
         without_mean = precision - ones[:, :, None] * ones[:, None, :] / ones.sum(axis=1)[:, None, None]
         fitted = without_mean @ self.products
         value = np.linalg.slogdet(total)[1] + np.log(ones.sum(axis=1)) + np.trace(fitted, axis1=1, axis2=2)
-        slope = without_mean - fitted @ without_mean
-        return float(value.sum()), np.einsum("qij,qaji->a", slope, self.same)
+        slope = (without_mean - fitted @ without_mean).sum(axis=0)
+        return float(value.sum()), np.einsum("ij,aji->a", slope, self.same)
 
 
 def _stacks(questions: Sequence[Cells]) -> Iterator[_Stack]:
-    sizes = np.array([len(cells.n) for cells in questions])
-    for size in np.unique(sizes):
-        own = [cells for cells, personas in zip(questions, sizes, strict=True) if personas == size]
-        same = np.stack([_same(cells.levels) for cells in own])
-        yield _Stack(same, np.stack([cells.n for cells in own]), np.stack([_products(cells) for cells in own]))
+    alike: dict[tuple[Any, ...], list[Cells]] = {}
+    for cells in questions:
+        alike.setdefault(tuple(cells.levels.flat), []).append(cells)
+    for own in alike.values():
+        yield _Stack(_same(own[0].levels), np.stack([cells.n for cells in own]), np.stack([*map(_products, own)]))
 
 
 def _same(levels: np.ndarray) -> np.ndarray:
@@ -133,8 +134,14 @@ def _same(levels: np.ndarray) -> np.ndarray:
 
 def _products(cells: Cells) -> np.ndarray:
     """Return the mean over thresholds of the products of each two personas' standardised cumulative shares."""
+    cdf, mean = _thresholds(cells)
+    apart = (cdf - mean) / np.sqrt(mean * (1 - mean))
+    return apart @ apart.T / apart.shape[1]
+
+
+def _thresholds(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """Return the CDFs and that of all personas together, where not (nearly) everybody is on the same side."""
     cdf = cells.p.cumsum(axis=1)[:, :-1]
     mean = cells.n @ cdf / cells.n.sum()
-    variance = mean * (1 - mean)
-    apart = (cdf - mean)[:, variance > _CONSTANT] / np.sqrt(variance[variance > _CONSTANT])
-    return apart @ apart.T / max(apart.shape[1], 1)
+    divided = mean * (1 - mean) > _CONSTANT
+    return cdf[:, divided], mean[divided]

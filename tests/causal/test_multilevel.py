@@ -139,8 +139,11 @@ def test_answers_alike_are_no_evidence():
     """A question that everybody answers alike neither fails nor says that personas are alike elsewhere."""
     rng = np.random.default_rng(6)
     questions = [made(rng, 0.3, 0.1, 100) for _ in range(5)]
-    alone = Cells(CUBE, np.full(8, 20.0), np.tile([0.0, 1.0, 0.0], (8, 1)))
-    np.testing.assert_allclose(partially_pool(alone, fit_components([*questions, alone])), alone.p)
+    alone = Cells(CUBE, np.full(8, 500.0), np.tile([0.0, 1.0, 0.0], (8, 1)))
+    found, without = fit_components([*questions, alone]), fit_components(questions)
+    np.testing.assert_array_equal(found.attributes, without.attributes)
+    np.testing.assert_allclose(partially_pool(alone, found), alone.p)
+    np.testing.assert_allclose(partially_pool(alone, fit_components([alone])), alone.p)
 
 
 def test_no_questions_or_unlike_ones_are_refused():
