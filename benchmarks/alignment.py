@@ -10,10 +10,12 @@ initial weights; questions, people and halves are the same for all, so the inter
 - gss2018: many topics, small cells.
 - wvs_usa: World Values Survey items with up to ten options; waves stand where countries do.
 
-All are trained at the same learning rate and for the same number of steps. A run that was stopped goes on where it was.
+All are trained at the same learning rate and, on a survey, for the same number of steps: until the losses have stopped
+falling (`EPOCHS`), or ``--epochs``, whose results have a folder of their own. A run that was stopped goes on where it
+was.
 
-Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--longer N] [--out DIR] [--json FILE]. It
-takes hours on a CPU.
+Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--epochs N] [--out DIR] [--json FILE]. It
+takes half an hour to two hours for each survey and seed on a CPU.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from causal.study import Study
 STUDIES = Path(__file__).parents[1] / "studies"
 REAL = ("cces2016", "gss2018", "wvs_usa")
 SURVEYS = ("world", *REAL)
-EPOCHS = {"world": 2, "cces2016": 6, "gss2018": 4, "wvs_usa": 4}
+EPOCHS = {"world": 8, "cces2016": 30, "gss2018": 20, "wvs_usa": 20}
 TOPICS, ITEMS_PER_TOPIC, HELD_OUT_PER_TOPIC = 4, 2, 1
 """Questions of the simulated world."""
 RATE = 3e-4
@@ -213,7 +215,7 @@ def main() -> None:
     parser.add_argument("--surveys", default=",".join(SURVEYS), help="some of " + ",".join(SURVEYS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--longer", type=int, default=1, metavar="N", help="train N times as many epochs")
+    parser.add_argument("--epochs", type=int, help="instead of each survey's own number")
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -222,9 +224,9 @@ def main() -> None:
     count = 1 if arguments.quick else arguments.seeds
     figures: dict[str, Any] = {"seeds": count, "first_seed": arguments.seed}
     for survey in surveys:
-        suffix = ("-quick" if arguments.quick else "") + (f"-{arguments.longer}x" if arguments.longer > 1 else "")
+        suffix = "-quick" if arguments.quick else f"-{arguments.epochs}epochs" if arguments.epochs else ""
         folder = arguments.out / f"{survey}{suffix}"
-        epochs = (2 if arguments.quick else EPOCHS[survey]) * arguments.longer
+        epochs = arguments.epochs or (2 if arguments.quick else EPOCHS[survey])
         seeds = range(arguments.seed, arguments.seed + count)
         found = [run_seed(survey, folder, seed, epochs, extra) for seed in seeds]
         figures |= show(survey, found) | say_goals(survey, found)

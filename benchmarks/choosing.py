@@ -44,8 +44,6 @@ CANDIDATES: dict[str, dict[str, Any]] = {
         for n in (1, 3, 10, 30, 100)
     },
 }
-LONGER = 5
-"""How many times the epochs of the benchmark of alignment."""
 PARTS = ("questions", "combinations")
 """What validation data is unseen in."""
 
@@ -207,7 +205,7 @@ def main() -> None:
     found: dict[str, list[dict[str, np.ndarray]]] = {}
     for survey in surveys:
         dealt = folds(survey, arguments.folds)[: 1 if arguments.quick else None]
-        epochs = 4 if arguments.quick else EPOCHS[survey] * LONGER
+        epochs = 4 if arguments.quick else EPOCHS[survey]
         name = f"{survey}-quick" if arguments.quick else survey
         found[survey] = [
             run_fold(survey, unseen, arguments.out / f"{name}{place}", epochs, candidates, seed)

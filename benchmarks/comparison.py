@@ -133,6 +133,24 @@ def details(survey: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def compact(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the main figures of trainings of other lengths as Markdown, all parts of a survey side by side."""
+    lines = []
+    for survey, seeds in found.items():
+        parts = [part for part in PARTS if part in seeds[0]]
+        headings = [f"{what}, {PARTS[part]}" for part in parts for what in ("S", "effect distance")]
+        count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        lines += ["", f"**{survey}** ({count})", "", "| method | " + " | ".join(headings) + " |"]
+        lines += ["|---" * (len(headings) + 1) + "|"]
+        for method in METHODS:
+            rows = [[numbers(one[part][method]) for one in seeds] for part in parts]
+            cells = [
+                cell([row[name] for row in of], COLUMNS[name][1]) for of in rows for name in ("S", "effect_distance")
+            ]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def main() -> None:
     """Print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,13 +158,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment", help="alignment.py's folder")
     parser.add_argument("--write", action="store_true", help="put tables and figure into docs/comparison.md")
     arguments = parser.parse_args()
-    longer = [folder.name for survey in SURVEYS for folder in sorted(arguments.out.glob(f"{survey}-*x"))]
-    surveys = ["cces2016-quick"] if arguments.quick else [*SURVEYS, *longer]
+    surveys = ["cces2016-quick"] if arguments.quick else SURVEYS
     found = {survey: seeds for survey in surveys if (seeds := scored(arguments.out / survey))}
     if not found:
         raise SystemExit(f"{arguments.out} holds no complete run of alignment.py; run that first")
+    others = {survey: sorted(arguments.out.glob(f"{survey}-*epochs")) for survey in surveys}
+    shorter = {folder.name: seeds for of in others.values() for folder in of if (seeds := scored(folder))}
     lines = summary(found) + [line for survey, seeds in found.items() for line in details(survey, seeds)]
-    text = "\n".join(lines) + "\n"
+    text = "\n".join([*lines, *compact(shorter)]) + "\n"
     print(text)
     if arguments.write:
         page = PAGE.read_text(encoding="utf-8")
