@@ -66,7 +66,9 @@ def test_components_maximise_the_restricted_likelihood():
     """An independent likelihood, of the contrasts of each question's cells, is nowhere higher."""
     rng = np.random.default_rng(3)
     questions = [made(rng, 0.25, 0.1, 60) for _ in range(6)]
-    questions[0] = Cells(questions[0].levels[:5], questions[0].n[:5], questions[0].p[:5])
+    for place, own in enumerate((slice(0, 5), slice(3, 8))):  # as many personas, not the same
+        whole = questions[place]
+        questions[place] = Cells(whole.levels[own], whole.n[own], whole.p[own])
 
     def likelihood(variances):
         total = 0.0
@@ -85,7 +87,7 @@ def test_components_maximise_the_restricted_likelihood():
     found = fit_components(questions)
     best = np.append(found.attributes, found.rest)
     assert (best[:3] > 1e-3).any()
-    for place, factor in itertools.product(range(4), (0.8, 1.25)):
+    for place, factor in itertools.product(range(4), (0.95, 1.05)):
         other = best.copy()
         other[place] *= factor
         assert likelihood(other) <= likelihood(best) + 1e-5
