@@ -43,6 +43,10 @@ CANDIDATES: dict[str, dict[str, Any]] = {
         for level in ("level_kl", "level_w1")
         for n in (1, 3, 10, 30, 100)
     },
+    "level_w1 + level_kl + 30 effect, multilevel": {
+        "schedule": [{"level_w1": 1, "level_kl": 1, "effect": 30}],
+        "targets": "multilevel",
+    },
 }
 PARTS = ("questions", "combinations")
 """What validation data is unseen in."""
