@@ -5,7 +5,7 @@ ones, and on SmolLM2 whose level has been repaired first (trained with level_kl 
 LoRA merged into the weights). Everything else is the same: splits, halves of respondents, steps, learning rate, seed.
 It goes on from what `alignment.py` left in the same folder.
 
-Run: python benchmarks/order.py [--quick] [--seed 0] [--out DIR] [--json FILE]. Half an hour on a CPU.
+Run: python benchmarks/order.py [--quick] [--seed 0] [--epochs N] [--out DIR] [--json FILE]. An hour on a CPU.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two epochs, full personas only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="as alignment.py was given")
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    name = f"{SURVEY}-quick" if arguments.quick else SURVEY
+    suffix = "-quick" if arguments.quick else f"-{arguments.epochs}epochs" if arguments.epochs else ""
+    name = f"{SURVEY}{suffix}"
     extra = ["--set", "effects.granularity=full", "--set", "fit.held_out.personas=[]"] if arguments.quick else []
-    epochs = 2 if arguments.quick else EPOCHS[SURVEY]
+    epochs = arguments.epochs or (2 if arguments.quick else EPOCHS[SURVEY])
     plain = run_seed(SURVEY, arguments.out / name, arguments.seed, epochs, extra)
     model = repaired(arguments.out / name / f"seed{arguments.seed}", arguments.out / f"{name}-repaired" / "model")
     again = run_seed(SURVEY, model.parent, arguments.seed, epochs, extra, str(model))
