@@ -46,7 +46,7 @@ def draw(found: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
     for last in panels[-1]:
         last.set_xlabel("alignment score S (100 is best)")
     handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=max(2, len(found)), fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
