@@ -10,9 +10,8 @@ initial weights; questions, people and halves are the same for all, so the inter
 - gss2018: many topics, small cells.
 - wvs_usa: World Values Survey items with up to ten options; waves stand where countries do.
 
-All are trained at the same learning rate and, on a survey, for the same number of steps: until the losses have stopped
-falling (`EPOCHS`), or ``--epochs``, whose results have a folder of their own. A run that was stopped goes on where it
-was.
+All are trained at the same learning rate and, on a survey, for the same number of epochs: `EPOCHS`, or ``--epochs``,
+whose results have a folder of their own. A run that was stopped goes on where it was.
 
 Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--epochs N] [--out DIR] [--json FILE]. It
 takes half an hour to two hours for each survey and seed on a CPU.
