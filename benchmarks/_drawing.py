@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +25,26 @@ STYLES = {
 """Colour, marker and name of each method drawn; uniform answers would be beside the temperature."""
 
 
-def draw(found: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
-    """Write a PNG with one panel for each survey and each part that all surveys have; one mark for each seed.
+def draw(survey: str, seeds: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a PNG with one panel for each part that all surveys have; one mark for each seed.
 
     Parameters
     ----------
-    found : mapping
-        The comparisons of a survey's seeds, by survey.
+    survey : str
+        Its name.
+    seeds : sequence of dict
+        Figures by part, method and name.
     path : Path
         Where to.
     """
-    size = 3.4 * len(found), 7.6
-    figure, panels = plt.subplots(len(COLUMNS), len(found), figsize=size, squeeze=False, layout="constrained")
-    for column, (survey, seeds) in enumerate(found.items()):
-        for row, (part, words) in enumerate(COLUMNS.items()):
-            panel(panels[row, column], [one[part] for one in seeds])
-            panels[row, column].set_title(f"{survey}\n{words}", fontsize=10)
-    for row in panels:
-        row[0].set_ylabel("effect distance (0 is best)")
-    for last in panels[-1]:
-        last.set_xlabel("alignment score S (100 is best)")
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=max(2, len(found)), fontsize=9, frameon=False)
+    figure, panels = plt.subplots(1, len(COLUMNS), figsize=(9, 4.8), layout="constrained")
+    for axes, (part, words) in zip(panels, COLUMNS.items(), strict=True):
+        panel(axes, [one[part] for one in seeds])
+        axes.set_title(f"{survey}, {words}", fontsize=10)
+        axes.set_xlabel("alignment score S (100 is best)")
+    panels[0].set_ylabel("effect distance (0 is best)")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

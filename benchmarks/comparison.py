@@ -1,7 +1,8 @@
-"""Print the tables and draw the figure of docs/comparison.md, from what `alignment.py` left in its folder.
+"""Print the tables and draw the figures of docs/comparison.md, from what `alignment.py` left in its folder.
 
 Figures are means over seeds with 95% intervals. Reports are written anew first, so that scores are those of today's
-code; nothing is trained or measured.
+code; nothing is trained or measured. With ``--write`` every complete seed is kept in ``benchmarks/results``, from which
+the page is made: seeds may come from several machines, and a survey that has no record keeps what the page says of it.
 
 Run: python benchmarks/comparison.py [--quick] [--out DIR] [--write]
 """
@@ -25,8 +26,10 @@ METHODS = (
     *("marginal", "uniform", "perfect model"),
 )
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
-FIGURE = PAGE.parent / "images" / "comparison.png"
-START, END = "<!-- tables: printed by benchmarks/comparison.py -->", "<!-- end of tables -->"
+IMAGES = PAGE.parent / "images"
+RECORDS = Path(__file__).parent / "results"
+Seeds = Sequence[dict[str, Any]]
+"""A survey's figures by part, method and name, one entry for each seed."""
 RIVALS = ("ace", "level_kl", "base")
 GAINS = {"S": 1, "effect_distance": 4, "range": 1}
 PARTS = {
@@ -49,16 +52,24 @@ COLUMNS = {
 }
 
 
-def scored(folder: Path) -> list[dict[str, Any]]:
-    """Return the comparison of every seed that is complete, from a report written now."""
-    found = []
+def scored(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the figures of every seed that is complete, from a report written now."""
+    found = {}
     for run in sorted(folder.glob("seed*")):
         if report([str(run), "--quiet"]):
             raise SystemExit(f"{run}: no report")
         one = json.loads((run / "scores.json").read_text(encoding="utf-8"))["comparison"]
         if all(method in one["held_out"] for method in METHODS):
-            found.append(one)
+            found[run.name] = {
+                part: {method: numbers(of[method]) for method in METHODS} for part, of in one.items() if part in PARTS
+            }
     return found
+
+
+def recorded(survey: str) -> dict[str, dict[str, Any]]:
+    """Return the seeds of a survey that were kept."""
+    path = RECORDS / f"{survey}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def cell(values: Sequence[float | None], digits: int) -> str:
@@ -70,9 +81,9 @@ def cell(values: Sequence[float | None], digits: int) -> str:
     return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if half else "")
 
 
-def table(seeds: Sequence[dict[str, Any]], part: str, columns: dict[str, tuple[str, int]]) -> list[str]:
+def table(seeds: Seeds, part: str, columns: dict[str, tuple[str, int]]) -> list[str]:
     """Return one part's table as Markdown."""
-    rows = {method: [numbers(one[part][method]) for one in seeds] for method in METHODS}
+    rows = {method: [one[part][method] for one in seeds] for method in METHODS}
     shown = {name: spec for name, spec in columns.items() if any(row.get(name) is not None for row in rows["base"])}
     lines = [
         "| method | " + " | ".join(heading for heading, _ in shown.values()) + " |",
@@ -84,18 +95,18 @@ def table(seeds: Sequence[dict[str, Any]], part: str, columns: dict[str, tuple[s
     return lines
 
 
-def order(seeds: Sequence[dict[str, Any]], part: str) -> str:
+def order(seeds: Seeds, part: str) -> str:
     """Return in words at how many granularities the paper's order of S holds, and what the order is."""
-    rows = {name: [numbers(one[part][name]) for one in seeds] for name in PAPER_ORDER}
+    rows = {name: [one[part][name] for one in seeds] for name in PAPER_ORDER}
     sizes = [name for name, value in rows["base"][0].items() if name.startswith("S_G") and value is not None]
     held = sum(falls([mean_of(rows[name], size) for name in PAPER_ORDER]) for size in sizes)
     ranked = sorted(PAPER_ORDER, key=lambda name: -mean_of(rows[name], "S"))
     return f"{held} of {len(sizes)} (over all: {' > '.join(ranked)})"
 
 
-def gain(seeds: Sequence[dict[str, Any]], part: str, rival: str, name: str, digits: int) -> str:
+def gain(seeds: Seeds, part: str, rival: str, name: str, digits: int) -> str:
     """Return by how much `best` differs from a rival in a figure, with the interval of the difference over seeds."""
-    ours, theirs = ([numbers(one[part][method])[name] for one in seeds] for method in ("best", rival))
+    ours, theirs = ([one[part][method][name] for one in seeds] for method in ("best", rival))
     known = [(one, other) for one, other in zip(ours, theirs, strict=True) if one is not None and other is not None]
     if not known:
         return "–"
@@ -103,24 +114,24 @@ def gain(seeds: Sequence[dict[str, Any]], part: str, rival: str, name: str, digi
     return (f"{mean:+.{digits}f}" + (f" ± {half:.{digits}f}" if half else "")).replace("-", "−")
 
 
-def summary(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+def summary(seeds: Seeds) -> list[str]:
     """Return the paper's order and the gains of `best` as Markdown."""
-    lines = ["| survey | held out | granularities at which ace > effect > base > anchor in S |", "|---|---|---|"]
-    places = [(survey, part) for survey, seeds in found.items() for part in PARTS if part in seeds[0]]
-    lines += [f"| {survey} | {PARTS[part]} | {order(found[survey], part)} |" for survey, part in places]
-    lines += ["", "| survey | held out | `best` less | S | effect distance | range of S |", "|---|---|---|---|---|---|"]
-    for survey, part in places:
+    parts = [part for part in PARTS if part in seeds[0]]
+    lines = ["| held out | granularities at which ace > effect > base > anchor in S |", "|---|---|"]
+    lines += [f"| {PARTS[part]} | {order(seeds, part)} |" for part in parts]
+    lines += ["", "| held out | `best` less | S | effect distance | range of S |", "|---|---|---|---|---|"]
+    for part in parts:
         for rival in RIVALS:
-            cells = (gain(found[survey], part, rival, name, digits) for name, digits in GAINS.items())
-            lines.append(f"| {survey} | {PARTS[part]} | {rival} | " + " | ".join(cells) + " |")
+            cells = (gain(seeds, part, rival, name, digits) for name, digits in GAINS.items())
+            lines.append(f"| {PARTS[part]} | {rival} | " + " | ".join(cells) + " |")
     return lines
 
 
-def details(survey: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
+def details(survey: str, seeds: Seeds) -> list[str]:
     """Return all tables of a survey as Markdown."""
     lines = []
     for part in (name for name in PARTS if name in seeds[0]):
-        sizes = [name for name, value in numbers(seeds[0][part]["base"]).items() if name.startswith("S_G") and value]
+        sizes = [name for name, value in seeds[0][part]["base"].items() if name.startswith("S_G") and value]
         lines += [
             "",
             f"**{survey}, {PARTS[part]}** ({len(seeds)} seed{'s' * (len(seeds) > 1)})",
@@ -133,22 +144,11 @@ def details(survey: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def compact(found: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return the main figures of trainings of other lengths as Markdown, all parts of a survey side by side."""
-    lines = []
-    for survey, seeds in found.items():
-        parts = [part for part in PARTS if part in seeds[0]]
-        headings = [f"{what}, {PARTS[part]}" for part in parts for what in ("S", "effect distance")]
-        count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
-        lines += ["", f"**{survey}** ({count})", "", "| method | " + " | ".join(headings) + " |"]
-        lines += ["|---" * (len(headings) + 1) + "|"]
-        for method in METHODS:
-            rows = [[numbers(one[part][method]) for one in seeds] for part in parts]
-            cells = [
-                cell([row[name] for row in of], COLUMNS[name][1]) for of in rows for name in ("S", "effect_distance")
-            ]
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return lines
+def page_with(page: str, survey: str, text: str) -> str:
+    """Return the page with a survey's tables replaced."""
+    start, end = f"<!-- {survey}: printed by benchmarks/comparison.py -->", f"<!-- end of {survey} -->"
+    block = f"{start}\n\n{text}\n{end}"
+    return re.sub(f"{re.escape(start)}.*?{re.escape(end)}", lambda _: block, page, flags=re.DOTALL)
 
 
 def main() -> None:
@@ -156,23 +156,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="what alignment.py --quick left")
     parser.add_argument("--out", type=Path, default=Path("runs") / "alignment", help="alignment.py's folder")
-    parser.add_argument("--write", action="store_true", help="put tables and figure into docs/comparison.md")
+    parser.add_argument("--write", action="store_true", help="keep the figures, and put tables and drawings into docs")
     arguments = parser.parse_args()
+    if arguments.quick and arguments.write:
+        parser.error("--write takes whole runs; leave --quick out")
     surveys = ["cces2016-quick"] if arguments.quick else SURVEYS
-    found = {survey: seeds for survey in surveys if (seeds := scored(arguments.out / survey))}
+    found = {survey: of for survey in surveys if (of := recorded(survey) | scored(arguments.out / survey))}
     if not found:
         raise SystemExit(f"{arguments.out} holds no complete run of alignment.py; run that first")
-    others = {survey: sorted(arguments.out.glob(f"{survey}-*epochs")) for survey in surveys}
-    shorter = {folder.name: seeds for of in others.values() for folder in of if (seeds := scored(folder))}
-    lines = summary(found) + [line for survey, seeds in found.items() for line in details(survey, seeds)]
-    text = "\n".join([*lines, *compact(shorter)]) + "\n"
-    print(text)
-    if arguments.write:
-        page = PAGE.read_text(encoding="utf-8")
-        block = f"{START}\n\n{text}\n{END}"
-        pattern = f"{re.escape(START)}.*?{re.escape(END)}"
-        draw(found, FIGURE)
-        PAGE.write_text(re.sub(pattern, lambda _: block, page, flags=re.DOTALL), encoding="utf-8")
+    for survey, by_seed in found.items():
+        seeds = list(by_seed.values())
+        text = "\n".join([*summary(seeds), *details(survey, seeds)]) + "\n"
+        print(f"# {survey}\n\n{text}")
+        if arguments.write:
+            draw(survey, seeds, IMAGES / f"comparison-{survey}.png")
+            RECORDS.mkdir(exist_ok=True)
+            (RECORDS / f"{survey}.json").write_text(json.dumps(by_seed, indent=1) + "\n", encoding="utf-8")
+            PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), survey, text), encoding="utf-8")
 
 
 if __name__ == "__main__":
