@@ -13,8 +13,8 @@ initial weights; questions, people and halves are the same for all, so the inter
 All are trained at the same learning rate and, on a survey, for the same number of epochs: `EPOCHS`, or ``--epochs``,
 whose results have a folder of their own. A run that was stopped goes on where it was.
 
-Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--epochs N] [--out DIR] [--json FILE]. It
-takes half an hour to two hours for each survey and seed on a CPU.
+Run: python benchmarks/alignment.py [--quick] [--surveys NAMES] [--seeds 3] [--epochs N] [--out DIR] [--json FILE]. A
+survey and seed take from half an hour to three hours on a core.
 """
 
 from __future__ import annotations
