@@ -13,6 +13,8 @@ from causal.fitsettings import FitSettings
 ALL_LINEAR = "all-linear"
 _BYPASSED = {name: {"out_proj"} for name in ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")}
 """By kind of model, layers whose weights its kernels read past LoRA; peft refuses them."""
+PEFT_DEPRECATION = "`is_gradient_checkpointing`"
+"""How a warning of transformers begins that is about peft's own code, whenever peft wraps a model."""
 
 
 def with_lora(model: Any, fit: FitSettings) -> Any:
@@ -47,7 +49,6 @@ def with_lora(model: Any, fit: FitSettings) -> Any:
     chosen = experts if everything else [name for name in lora.targets if name in experts]
     _require_known(lora.targets, {*map(_last, linear), *experts})
     torch.manual_seed(fit.seed)
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # transformers, of peft's own code
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -57,7 +58,9 @@ def with_lora(model: Any, fit: FitSettings) -> Any:
         target_parameters=list(chosen) or None,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", PEFT_DEPRECATION, FutureWarning)
+        return get_peft_model(model, config)
 
 
 def _require_known(targets: str | Iterable[str], known: set[str]) -> None:

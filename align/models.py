@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from align.lora import PEFT_DEPRECATION
 from align.memory import out_of_memory
 from causal.errors import InputError, RunError
 from causal.extras import require
@@ -209,6 +210,7 @@ def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
         if not kind.is_prompt_learning:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", ".*missing adapter keys")
+                warnings.filterwarnings("ignore", PEFT_DEPRECATION, FutureWarning)
                 return PeftModel.from_pretrained(model, str(adapter))
     except _unloadable() as error:
         if out_of_memory(error):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -108,6 +109,12 @@ def test_an_adapter_changes_what_the_model_says(folder, adapter, tiny):
     with torch.no_grad():
         assert (tuned.model(ids).logits - tiny.model(ids).logits).abs().max() > 0.01
     assert tuned.fingerprint != tiny.fingerprint
+
+
+def test_loading_an_adapter_says_nothing_of_our_libraries_affairs(folder, adapter):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model(str(folder / "tiny-model"), adapter)
 
 
 def test_an_adapter_that_lacks_weights_is_refused(folder, adapter):
