@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ from causal.files import replace_file, write_text
 
 if TYPE_CHECKING:
     import torch
+
+
+_SHORT = 60
+"""How many characters of a setting, before and now, a message shows."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Checkpoint:
     folder : Path
         Holds ``state.safetensors`` (adapter, optimiser, progress) and the best epoch's ``best-<epoch>.safetensors``.
     inputs : str
-        Fingerprint of everything the result depends on; another one's state is not resumed.
+        Everything the result depends on, as JSON; a state of other inputs is neither resumed nor overwritten.
     """
 
     folder: Path
@@ -48,6 +53,11 @@ class Checkpoint:
     def path(self) -> Path:
         """The state's file."""
         return self.folder / "state.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """The log of the steps done, until the training is complete."""
+        return self.folder / "train.jsonl"
 
     @property
     def kept(self) -> str:
@@ -79,23 +89,21 @@ class Checkpoint:
                 other.unlink()
 
     def load(self, model: Any, optimiser: torch.optim.Optimizer) -> Progress:
-        """Restore the state if one with the same inputs is there; return how far it is.
+        """Restore the state if one is there; return how far it is.
 
         Raises
         ------
         InputError
-            The file is damaged.
+            The file is damaged, or of a training with other inputs.
         """
         import torch
         from safetensors import safe_open
 
         if not self.path.is_file():
             return Progress()
+        self.refuse_others()
         with _reading(self.path), safe_open(self.path, framework="pt") as stored:
-            told = stored.metadata() or {}
-            if told.get("inputs") != self.inputs:
-                return Progress()
-            held = json.loads(told["progress"])
+            held = json.loads(stored.metadata()["progress"])
             if held["stopping"]["epoch"] and not self._best(held["stopping"]["epoch"]).is_file():
                 return Progress()
             with torch.no_grad():
@@ -107,6 +115,32 @@ class Checkpoint:
                         "exp_avg_sq": stored.get_tensor(f"exp_avg_sq/{name}").to(parameter.device),
                     }
         return Progress(held["step"], Stopping(**held["stopping"]))
+
+    def refuse_others(self) -> None:
+        """Raise `InputError` if the state is that of an unfinished training with other inputs, or damaged."""
+        told = self._told()
+        if told and told["inputs"] != self.inputs:
+            steps = json.loads(told["progress"])["step"]
+            changes = "; ".join(_changes(json.loads(told["inputs"]), json.loads(self.inputs)))
+            raise InputError(
+                f"{self.folder} holds {steps} steps of an unfinished training with other inputs ({changes}). To finish "
+                "it, give those; to train beside it, another --label; to drop it, remove that folder"
+            )
+
+    def remove(self) -> None:
+        """Remove the folder, unless what it holds is another training."""
+        told = self._told()
+        if not told or told["inputs"] == self.inputs:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _told(self) -> dict[str, str]:
+        """Return what the state says about itself, empty without one."""
+        from safetensors import safe_open
+
+        if not self.path.is_file():
+            return {}
+        with _reading(self.path), safe_open(self.path, framework="pt") as stored:
+            return stored.metadata() or {"inputs": "{}", "progress": '{"step": 0}'}
 
     def load_best(self, model: Any, epoch: int) -> None:
         """Give a model the best epoch's adapter."""
@@ -120,7 +154,7 @@ class Checkpoint:
                 parameter.copy_(stored[name])
 
     def clean(self, progress: Progress) -> None:
-        """Remove what kills left half-written, and best epochs of other settings or of steps that are done again."""
+        """Remove what kills left half-written, and best epochs of steps that are done again."""
         kept = self._best(progress.stopping.epoch)
         for path in (*self.folder.glob(".*.safetensors"), *self.folder.glob("best-*.safetensors")):
             if path != kept:
@@ -152,6 +186,17 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path} is damaged ({error}); run again with --resume never, or remove {path.parent}, to train anew"
         ) from error
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Name what differs between two nested mappings, with the values where they are short."""
+    for name in sorted({*before, *now}):
+        was, is_ = before.get(name), now.get(name)
+        if isinstance(was, dict) and isinstance(is_, dict):
+            yield from _changes(was, is_, f"{where}{name}.")
+        elif was != is_:
+            values = f" {json.dumps(was)}, now {json.dumps(is_)}"
+            yield f"{where}{name}{values if len(values) <= _SHORT else ' changed'}"
 
 
 def truncate_log(path: Path, steps: int) -> None:

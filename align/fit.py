@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,47 @@ from align.parallel import end, leave, note, processes, run_launched
 from causal.cli import study_parser
 
 if TYPE_CHECKING:
+    from align.card import Compared
+    from align.checkpoints import Checkpoint
     from align.evaluation import Item
     from align.models import Loaded
     from align.parallel import Processes
     from causal.runs import Run
     from causal.study import Study
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The training of one label.
+
+    Attributes
+    ----------
+    label : str
+        What it is called.
+    study : Study
+        Makes it.
+    run : Run
+        Where it is recorded.
+    inputs : mapping
+        What it depends on.
+    """
+
+    label: str
+    study: Study
+    run: Run
+    inputs: Mapping[str, Any]
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Its state on disk."""
+        from align.checkpoints import Checkpoint
+
+        return Checkpoint(self.run.model(self.label) / "checkpoint", json.dumps(self.inputs, sort_keys=True))
+
+    @property
+    def done(self) -> bool:
+        """Whether it is complete and its adapter as it was left."""
+        return self.run.is_done(f"fit/{self.label}", self.inputs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,74 +85,106 @@ def fit(arguments: argparse.Namespace) -> None:
     """Train the model and the rivals asked for that are trained, then measure all and make the others."""
     from align.locks import at_work
     from align.measure import open_run, say_result
-    from align.rivals import make_rivals, rivals_asked
+    from align.rivals import make_rivals, prompted, rivals_asked
 
     among = processes()
     study, run, name = among.together(lambda: open_run(arguments))
     label = arguments.label
     rivals = among.together(lambda: rivals_asked(arguments.baselines, study, label))
     with at_work(run, (label, *rivals), among):
-        todo = among.together(lambda: _to_train(study, run, label, rivals))
-        for own, (changed, folder) in todo.items():
-            train_label(changed, folder, name, own, arguments.resume, among)
+        todo = among.together(lambda: _to_train(study, run, name, label, rivals, arguments.resume))
+        asked = among.together(lambda: prompted(study, rivals))
+        for own in todo.values():
+            train_label(own, name, asked, arguments.resume, among)
         leave()
         if not among.main:
             return
-        measure_tuned(study, run, name, label)
-        make_rivals(study, run, name, label, rivals, lambda own: measure_tuned(*todo[own], name, own))
+        measure_tuned(todo[label], name)
+        make_rivals(study, run, name, label, rivals, lambda own: measure_tuned(todo[own], name))
     say_result(run, label)
     print(run.model(label) / "adapter")
 
 
-def _to_train(study: Study, run: Run, label: str, rivals: Sequence[str]) -> dict[str, tuple[Study, Run]]:
-    """Return, by label, the study of each training and the folder to record it in, if no label holds another model."""
+def _to_train(study: Study, run: Run, name: str, label: str, rivals: Sequence[str], resume: str) -> dict[str, Planned]:
+    """Return each training by label, if no label holds another model or half of another training."""
     from align.measure import refuse_measured
+    from align.models import model_fingerprint
     from align.rivals import refuse_taken, trainings
 
     refuse_measured(run, label)
     refuse_taken(run, rivals)
-    return {label: (study, run)} | trainings(study, run, rivals)
+    weights = model_fingerprint(name)
+    todo = {
+        own: Planned(own, changed, folder, fit_inputs(changed, folder, name, weights))
+        for own, (changed, folder) in ({label: (study, run)} | trainings(study, run, rivals)).items()
+    }
+    for planned in todo.values():
+        if resume == "auto" and not planned.done:
+            planned.checkpoint.refuse_others()
+    return todo
 
 
-def train_label(study: Study, run: Run, name: str, label: str, resume: str, among: Processes) -> None:
-    """Train and save the adapter of a label, unless that is done."""
-    from align.models import load_model, model_fingerprint
+def train_label(planned: Planned, name: str, asked: Iterable[Study], resume: str, among: Processes) -> None:
+    """Train and save the adapter of a label, unless that is done.
+
+    Parameters
+    ----------
+    planned : Planned
+        The training.
+    name : str
+        Of the model.
+    asked : iterable of Study
+        Whose prompts will be asked once all is trained: those that the model could not be asked are refused before.
+    resume : str
+        ``never`` to begin anew.
+    among : Processes
+        Who shares the work.
+    """
+    from align.measure import require_all_askable
+    from align.models import load_model
     from align.sharding import shard
 
-    inputs = among.together(lambda: fit_inputs(study, run, name, model_fingerprint(name)))
-    if among.gather(resume == "auto" and run.is_done(f"fit/{label}", inputs))[0]:
-        print(f"{label}: kept, trained before with the same study, survey effects and model")
+    if among.gather(resume == "auto" and planned.done)[0]:
+        print(f"{planned.label}: kept, trained before with the same study, survey effects and model")
         return
     if resume == "never":
-        among.on_main(lambda: shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True))
+        among.on_main(lambda: shutil.rmtree(planned.checkpoint.folder, ignore_errors=True))
     loaded = among.together(lambda: load_model(name, on_host=among.sharded))
+    among.together(lambda: require_all_askable(asked, planned.run, loaded))
     among.together(lambda: shard(loaded.model, among))
-    train_adapter(study, run, label, loaded, inputs)
+    train_adapter(planned, loaded)
 
 
-def measure_tuned(study: Study, run: Run, name: str, label: str) -> None:
+def measure_tuned(planned: Planned, name: str) -> None:
     """Measure a trained label, unless that is done; its checkpoint has served its purpose then."""
     from align.measure import measure_inputs, measure_model
     from align.models import folder_fingerprint, load_model, model_fingerprint
 
+    study, run, label = planned.study, planned.run, planned.label
     adapter = run.model(label) / "adapter"
     inputs = measure_inputs(study, run, name, model_fingerprint(name) + folder_fingerprint(adapter))
     if not run.is_done(f"measure/{label}", inputs):
         measure_model(study, run, label, load_model(name, adapter), inputs)
-    shutil.rmtree(run.model(label) / "checkpoint", ignore_errors=True)
+    planned.checkpoint.remove()
 
 
 def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str, Any]:
     """Return what a training depends on, for the manifest and the checkpoint."""
     from align.measure import survey_countries
     from align.prompts import wording_fingerprint
-    from causal.runs import TABLE_SECTIONS, file_hash
+    from causal.runs import TABLE_SECTIONS
+    from causal.tables import toggles_fingerprint
+
+    def toggles(path: Path) -> str:
+        return toggles_fingerprint(path, list(study.attributes))
 
     return {
         "tables": study.fingerprint(*TABLE_SECTIONS),
-        "survey_effects": file_hash(run.survey_effects),
-        **({"training_effects": file_hash(run.training_effects)} if study.fit.held_out.respondents else {}),
+        "survey_toggles": toggles(run.survey_effects),
+        **({"training_toggles": toggles(run.training_effects)} if study.fit.held_out.respondents else {}),
         "fit": study.fit.model_dump(mode="json", exclude={"checkpoint_activations"}),  # same bits either way
+        "stages": [stage.model_dump(mode="json") for stage in study.fit.stages],  # what a named schedule stands for
+        "targets": study.fit.learnt,
         "countries": {country: study.country_name(country) for country in survey_countries(run)},
         "prompt": study.prompt.model_dump(),
         "wording": wording_fingerprint(study, survey_countries(run)),
@@ -124,20 +193,22 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
     }
 
 
-def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Mapping[str, Any]) -> None:
+def train_adapter(planned: Planned, loaded: Loaded) -> None:
     """Train, write ``adapter/`` with its card and ``train.jsonl``."""
     from align.card import Compared, Training, model_card
     from align.ceiling import ceiling, sizes_of_cells
-    from align.checkpoints import Checkpoint
     from align.engine import trainable_way
     from align.evaluation import evaluate
     from align.lora import with_lora
     from align.targets import RESPONDENTS
     from align.writing import writing
+    from causal.files import write_text
     from causal.heldout import PARTS, TRAINED, VALIDATION
+    from causal.runs import file_hash
     from causal.tables import read_distributions
 
     among = processes()
+    study, run, label, checkpoint = planned.study, planned.run, planned.label, planned.checkpoint
     items = among.together(lambda: _checked(study, run, loaded))
     questions = [item.asked for part in items.values() for item in part]
     way = among.together(lambda: trainable_way(loaded.model, questions, among))
@@ -147,26 +218,36 @@ def train_adapter(study: Study, run: Run, label: str, loaded: Loaded, inputs: Ma
     judged = {part: items[part] for part in unseen_parts} or {TRAINED: items[TRAINED]}
     before = {part: evaluate(loaded.model, unseen, among) for part, unseen in judged.items()}
     model = among.together(lambda: with_lora(loaded.model, study.fit))
-    fingerprint = json.dumps(inputs, sort_keys=True)
-    epoch = _train(study, run.model(label), label, model, items[TRAINED], items[VALIDATION], fingerprint, among)
+    epoch = _train(planned, model, items[TRAINED], items[VALIDATION], among)
     sizes = sizes_of_cells(study, read_distributions(run.survey_distributions))
     compared = []
     for part, unseen in judged.items():
         perfect = ceiling([item.target for item in unseen], sizes)
         toggles = sum(len(item.target.reference) for item in unseen)
         compared.append(Compared(part, toggles, before[part], evaluate(model, unseen, among), perfect))
+    among.together(lambda: _require_finite(compared))
     targets = [item.target for item in items[TRAINED]]
     dropout = model.peft_config["default"].lora_dropout
-    learnt = inputs.get("training_effects", inputs["survey_effects"])
-    card = model_card(Training(study, loaded.name, learnt, targets, compared, epoch, dropout))
+    card = model_card(Training(study, loaded.name, file_hash(run.learnt_effects), targets, compared, epoch, dropout))
 
     def keep() -> None:
         run.forget(f"measure/{label}")
-        with writing(run.model(label) / "adapter", Checkpoint(run.model(label) / "checkpoint", fingerprint).kept):
+        with writing(run.model(label) / "adapter", checkpoint.kept):
             files = save_adapter(run, label, model, loaded.name, card)
-        run.record(study, f"fit/{label}", inputs, [*files, run.model(label) / "train.jsonl"])
+            write_text(run.model(label) / "train.jsonl", checkpoint.log.read_text(encoding="utf-8"))
+        run.record(study, f"fit/{label}", planned.inputs, files)
 
     among.on_main(keep)
+
+
+def _require_finite(compared: Sequence[Compared]) -> None:
+    """Raise `RunError` if the last step, whose loss no other step looked at, left a model that cannot be scored."""
+    from align.training import OTHERWISE
+    from causal.errors import RunError
+
+    for one in compared:
+        if not math.isfinite(one.after.effect_distance + one.after.alignment):
+            raise RunError(f"after the last step the model's probabilities are not finite ({one.part}). {OTHERWISE}")
 
 
 def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
@@ -184,22 +265,23 @@ def _checked(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
             f"fit.early_stopping.questions: no toggle of {', '.join(study.fit.validation)} is supported, so nothing "
             "could choose the epoch; take other questions"
         )
+    if study.fit.held_out.respondents and not any(
+        found for part, found in items.items() if part not in (TRAINED, VALIDATION)
+    ):
+        raise InputError(
+            "fit.held_out.respondents: the half that is left to judge by supports no toggle; lower effects.support, or "
+            "merge levels"
+        )
     return items
 
 
 def _train(
-    study: Study,
-    folder: Path,
-    label: str,
-    model: Any,
-    trained: Sequence[Item],
-    validation: Sequence[Item],
-    inputs: str,
-    among: Processes,
+    planned: Planned, model: Any, trained: Sequence[Item], validation: Sequence[Item], among: Processes
 ) -> int | None:
     from align.training import plan_steps, train
     from causal.cli import progress_bars
 
+    study, label = planned.study, planned.label
     if among.count > study.fit.batch:
         note(
             f"{among.count} processes share batches of {study.fit.batch}, so {among.count - study.fit.batch} of them "
@@ -215,7 +297,7 @@ def _train(
             move(bar, completed=done, note=f"loss {loss:.4f}")
             begun = True
 
-        return train(model, trained, study.fit, folder, inputs, say, validation, among)
+        return train(model, trained, study.fit, planned.checkpoint, say, validation, among)
 
 
 def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
@@ -231,7 +313,7 @@ def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
 
 
 def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list[Path]:
-    """Write the adapter folder whole or not at all; return its files."""
+    """Write the adapter folder whole or not at all; return its files, but for the card, which may be edited."""
     folder = run.model(label) / "adapter"
     beside = folder.with_name(".adapter")
     shutil.rmtree(beside, ignore_errors=True)
@@ -242,7 +324,7 @@ def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list
     (beside / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +139,16 @@ def measure_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[
         "model": name,
         "weights": fingerprint,
     }
+
+
+def require_all_askable(studies: Iterable[Study], run: Run, loaded: Loaded) -> None:
+    """Raise what `measure_model` would raise of the prompts of some studies, before hours go into something else."""
+    from align.prompts import personas
+    from align.questions import require_askable
+
+    for study in studies:
+        keys = [(country, question) for country in survey_countries(run) for question in study.questions]
+        require_askable(study, loaded, keys, personas(study, study.granularities))
 
 
 def survey_countries(run: Run) -> list[str]:

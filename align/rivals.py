@@ -100,6 +100,11 @@ def variant(study: Study, name: str) -> Study:
     return study.model_copy(update={"fit": settings})
 
 
+def prompted(study: Study, names: Sequence[str]) -> tuple[Study, ...]:
+    """Return the studies whose prompts are asked of every persona: the main model's, and a rival's of another style."""
+    return (study, *(variant(study, name) for name in MEASURED if name in names and variant(study, name) != study))
+
+
 def refuse_taken(run: Run, names: Sequence[str]) -> None:
     """Raise `InputError` if a rival's label holds something that the rival would replace.
 
@@ -240,23 +245,23 @@ def _write(study: Study, run: Run, label: str, table: pd.DataFrame, inputs: Mapp
 def training_temperature(study: Study, run: Run, base: pd.DataFrame) -> float:
     """Return the temperature at which the base model comes nearest to the cells that are trained on.
 
-    The loss is `level_kl` as training would see it: both ends of every toggle, weighted as in training, each country
-    and question counting alike.
+    The loss is `level_kl` as the rival of that name sees it: both ends of every toggle, with its goals and weights,
+    each country and question counting alike.
     """
     from align.targets import targets
     from causal import heldout
     from causal.tables import read_effects
     from causal.trivial import best_temperature
 
-    found = targets(study, read_effects(run.learnt_effects))[heldout.TRAINED]
+    found = targets(variant(study, "level_kl"), read_effects(run.learnt_effects))[heldout.TRAINED]
     if not found:
         raise InputError("no toggle to choose a temperature on is supported; lower effects.support or hold less out")
     place = {key: rows["p"].to_numpy() for key, rows in base.sort_values("option").pipe(_by_cell, study)}
-    width = max(target.p_reference.shape[1] for target in found)
+    width = max(target.goal_reference.shape[1] for target in found)
     model, survey, options, weight = [], [], [], []
     for target in found:
         share = target.weight / target.weight.sum()
-        for ends, p in ((target.reference, target.p_reference), (target.treated, target.p_treated)):
+        for ends, p in ((target.reference, target.goal_reference), (target.treated, target.goal_treated)):
             for end, one, counts in zip(ends, p, share, strict=True):
                 who = target.personas[end]
                 key = (target.country, target.question, *(who.get(name, "") for name in study.attributes))

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,13 +75,12 @@ def train(
     model: Any,
     items: Sequence[Item],
     fit: FitSettings,
-    folder: Path,
-    inputs: str,
+    checkpoint: Checkpoint,
     say: Callable[[int, float], None],
     validation: Sequence[Item] = (),
     processes: Processes = ALONE,
 ) -> int | None:
-    """Train a peft model in place, going on from the checkpoint if one with the same inputs is there.
+    """Train a peft model in place, going on from the checkpoint if there is one.
 
     Every item seeds torch from the seed, its step and itself, and every epoch draws its order from the seed and its
     number. So a run that was killed and resumed ends as one that was not, and several processes as one.
@@ -95,10 +93,8 @@ def train(
         What to train on, each once per epoch.
     fit : FitSettings
         Epochs, schedule, batch, learning rate, seed.
-    folder : Path
-        Where ``checkpoint/`` and ``train.jsonl`` go.
-    inputs : str
-        Fingerprint of everything the result depends on; another one's checkpoint is not resumed.
+    checkpoint : Checkpoint
+        Where the state and the log of the steps go.
     say : callable
         Called with the number of steps done and the last loss.
     validation : sequence of Item
@@ -113,6 +109,8 @@ def train(
 
     Raises
     ------
+    InputError
+        The checkpoint is damaged, or of another training.
     RunError
         The loss or its gradient is not finite, memory ran out, or the disk is full; the last checkpoint is intact.
     """
@@ -120,11 +118,10 @@ def train(
 
     weights = list(adapter_weights(model).values())
     optimiser = torch.optim.AdamW(weights, lr=fit.learning_rate)
-    plan, log = plan_steps(fit, len(items)), folder / "train.jsonl"
-    checkpoint = Checkpoint(folder / "checkpoint", inputs)
+    plan = plan_steps(fit, len(items))
     progress = processes.together(lambda: checkpoint.load(model, optimiser))
     _require_one_state(processes, progress, checkpoint)
-    processes.on_main(lambda: _tidy(checkpoint, log, progress))
+    processes.on_main(lambda: _tidy(checkpoint, progress))
     model.train()
     if progress.step < len(plan):
         processes.together(lambda: _set_activations(model, items, fit, processes))
@@ -139,7 +136,7 @@ def train(
         if found is not None:
             told = {"step": step.number, "epoch": step.epoch, "validation": asdict(found)}
             lines.append(told | {"best_epoch": progress.stopping.epoch or None})
-        processes.on_main(partial(_keep, checkpoint, log, model, optimiser, lines, progress))
+        processes.on_main(partial(_keep, checkpoint, model, optimiser, lines, progress))
         say(step.number, float(np.mean([line["loss"] for line in lines if "loss" in line])))
     if validation:
         processes.together(lambda: checkpoint.load_best(model, progress.stopping.epoch))
@@ -215,7 +212,7 @@ def _item_seed(seed: int, step: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, step, index]).generate_state(1, np.uint64)[0])
 
 
-_OTHERWISE = "Lower fit.learning_rate or set fit.clip, and run again: a changed setting trains anew"
+OTHERWISE = "Lower fit.learning_rate or set fit.clip, and train anew with --resume never"
 
 
 def _require_finite(
@@ -228,7 +225,7 @@ def _require_finite(
         if not math.isfinite(value):
             raise RunError(
                 f"the {what} is {value} at step {step.number} ({where}); the same command would end here again, from "
-                f"{checkpoint.path} too. {_OTHERWISE}"
+                f"{checkpoint.path} too. {OTHERWISE}"
             )
 
 
@@ -242,7 +239,7 @@ def _validate(model: Any, items: Sequence[Item], fit: FitSettings, processes: Pr
 
 def _require_finite_validation(found: Validation) -> None:
     if not math.isfinite(found.loss):
-        raise RunError(f"the validation loss is {found.loss}; the same command would end here again. {_OTHERWISE}")
+        raise RunError(f"the validation loss is {found.loss}; the same command would end here again. {OTHERWISE}")
 
 
 def _advance(progress: Progress, step: Step, found: Validation | None) -> Progress:
@@ -253,21 +250,20 @@ def _advance(progress: Progress, step: Step, found: Validation | None) -> Progre
 
 def _keep(
     checkpoint: Checkpoint,
-    log: Path,
     model: Any,
     optimiser: torch.optim.Optimizer,
     lines: Sequence[dict[str, Any]],
     progress: Progress,
 ) -> None:
-    with writing(log, checkpoint.kept), log.open("a", encoding="utf-8") as stream:
+    with writing(checkpoint.log, checkpoint.kept), checkpoint.log.open("a", encoding="utf-8") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
     checkpoint.save(model, optimiser, progress)
 
 
-def _tidy(checkpoint: Checkpoint, log: Path, progress: Progress) -> None:
+def _tidy(checkpoint: Checkpoint, progress: Progress) -> None:
     checkpoint.clean(progress)
-    with writing(log, checkpoint.kept):
-        truncate_log(log, progress.step)
+    with writing(checkpoint.log, checkpoint.kept):
+        truncate_log(checkpoint.log, progress.step)
 
 
 def _require_one_state(processes: Processes, progress: Progress, checkpoint: Checkpoint) -> None:

@@ -144,8 +144,8 @@ def run_fold(
     survey: str, unseen: HeldOut, folder: Path, epochs: int, candidates: Sequence[str], seed: int
 ) -> dict[str, np.ndarray]:
     """Train candidates on one fold, unless that is done; return their errors as ratios, shape (parts, 2), by name."""
-    from align.fit import train_label
-    from align.models import load_model
+    from align.fit import Planned, fit_inputs, train_label
+    from align.models import load_model, model_fingerprint
     from align.parallel import ALONE
     from causal.audit import main as audit
     from causal.runs import Run
@@ -158,7 +158,8 @@ def run_fold(
         if not found:
             command(audit, [str(path), "--out", str(folder), *(w for word in words for w in ("--set", word))])
         label = name.replace(" + ", "-").replace(", ", "-").replace(" ", "") + (f"-seed{seed}" if seed else "")
-        train_label(study, run, "smollm2", label, "auto", ALONE)
+        inputs = fit_inputs(study, run, "smollm2", model_fingerprint("smollm2"))
+        train_label(Planned(label, study, run, inputs), "smollm2", (), "auto", ALONE)
         loaded = load_model("smollm2", run.model(label) / "adapter")
         unseen_parts = unseen_targets(study, run, survey, unseen).values()
         found[name] = np.array([model_errors(study, of, loaded).beside(uniform_errors(of)) for of in unseen_parts])

@@ -194,8 +194,13 @@ def _question_problems(raw: Any) -> Iterable[_Found]:
 def _persona_problems(raw: Any, loc: tuple[Any, ...], persona: dict[Any, Any]) -> Iterable[_Found]:
     attributes, asked = _mapping(raw, "attributes"), _items(raw, "effects", "granularity")
     finest = max(asked) if asked and all(isinstance(value, int) for value in asked) else len(attributes)
-    if len(persona) > finest:
-        yield loc, f"this names {len(persona)} attributes, but personas are trained with {finest} (effects.granularity)"
+    if finest < len(attributes):
+        yield (
+            loc,
+            f"personas are trained with {finest} of {len(attributes)} attributes (effects.granularity), so these "
+            f"people's answers would be in what is trained on; add {len(attributes)} to effects.granularity, or hold "
+            "out questions, countries or respondents instead",
+        )
     for name, level in persona.items():
         levels = [str(known) for known in _mapping(raw, "attributes", name, "levels")]
         if attributes and name not in attributes:

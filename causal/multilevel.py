@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 _LOWEST, _START, _HIGHEST = 1e-9, 1e-2, 1e2
 """Of a variance component, in binomial variances: as good as none, where to begin, as good as no pooling."""
+_PRECISION = {"ftol": 1e-12, "gtol": 1e-8, "maxiter": 1000}
 _CONSTANT = 1e-9
 """Variance of a threshold below which (nearly) everybody answers alike."""
 
@@ -78,7 +79,15 @@ def fit_components(questions: Sequence[Cells]) -> Components:
         return float(sum(value for value, _ in found)), slopes
 
     bounds = [(np.log(_LOWEST), np.log(_HIGHEST))] * (attributes.pop() + 1)
-    found = np.exp(minimize(deviance, np.full(len(bounds), np.log(_START)), jac=True, bounds=bounds).x)
+    start = np.full(len(bounds), np.log(_START))
+    steepest = max(1.0, float(np.abs(deviance(start)[1]).max()))
+
+    def scaled(logs: np.ndarray) -> tuple[float, np.ndarray]:
+        """With a first step of at most 1 in any logarithm: a longer one may end where others have no slope left."""
+        value, slopes = deviance(logs)
+        return value / steepest, slopes / steepest
+
+    found = np.exp(minimize(scaled, start, jac=True, bounds=bounds, options=_PRECISION).x)
     return Components(found[:-1], float(found[-1]))
 
 

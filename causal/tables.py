@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence, Sized
 from pathlib import Path
@@ -64,6 +65,26 @@ def effects_schema(attributes: Sequence[str]) -> pa.Schema:
 def estimated_by(effects: pd.DataFrame, estimator: str = "cell") -> pd.DataFrame:
     """Return an effects table's rows of one estimator, numbered from 0."""
     return effects[effects["estimator"] == estimator].reset_index(drop=True)
+
+
+def toggles_fingerprint(path: Path, attributes: Sequence[str]) -> str:
+    """Return the SHA-256 of what training can learn from an effects table's file.
+
+    That is, of the supported raw toggles at the finest granularity, who they are about, their ends' distributions and
+    sizes, and their standard errors; not what a graph names them, nor intervals, nor what other estimators say.
+    """
+    who = ["country", "question", "attribute", "reference", "treated", *attributes]
+    ends, sizes = ["p_reference", "p_treated"], ["n_eff_reference", "n_eff_treated", "std_error"]
+    table = pd.read_parquet(path, columns=[*who, *ends, *sizes, "estimator", "granularity", "supported"])
+    cells = estimated_by(table)
+    rows = cells[(cells["granularity"] == cells["granularity"].max()) & cells["supported"]]
+    digest = hashlib.sha256()
+    for name in who:
+        digest.update("\0".join([name, *map(str, rows[name])]).encode())
+    for name in ends:
+        digest.update(np.concatenate([np.zeros(0), *rows[name]]).tobytes())
+    digest.update(rows[sizes].to_numpy(dtype=float).tobytes())
+    return digest.hexdigest()
 
 
 def _schema(kind: str, attributes: Sequence[str], fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:

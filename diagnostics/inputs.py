@@ -18,7 +18,7 @@ from causal.heldout import PARTS, TRAINED, parts
 from causal.ignorability import Check, read_checks
 from causal.runs import TABLE_SECTIONS, Run, file_hash
 from causal.study import Study
-from causal.tables import estimated_by, read_distributions, read_effects
+from causal.tables import estimated_by, read_distributions, read_effects, toggles_fingerprint
 from diagnostics.alignment import cells, matching_rows
 
 
@@ -196,8 +196,11 @@ def _measured(run: Run, study: Study, label: str, distributions: pd.DataFrame, e
     retrain = f"run python -m align.fit STUDY --label {label} --out {run.path} again"
     if fit:
         again = retrain
-        learnt = {"survey_effects": run.survey_effects, "training_effects": run.training_effects}
-        if any(path.is_file() and fit.get(name, "") != file_hash(path) for name, path in learnt.items()):
+        learnt = {"survey_toggles": run.survey_effects, "training_toggles": run.training_effects}
+        names = list(study.attributes)
+        if any(
+            path.is_file() and fit.get(name, "") != toggles_fingerprint(path, names) for name, path in learnt.items()
+        ):
             raise InputError(f"label {label} was trained on survey effects that have changed since; {retrain}")
     if "computed" in record:
         again = f"run python -m align.fit STUDY --baselines {label} --out {run.path} again"

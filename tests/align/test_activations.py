@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 
 import align.activations as activations
 from align.activations import kept_bytes, recompute, recompute_if_large, recomputes, within_memory
+from align.checkpoints import Checkpoint
 from align.evaluation import objectives
 from align.fit import prepare
 from align.models import load_model
@@ -19,6 +20,10 @@ from causal.fitsettings import FitSettings, Stage
 from causal.heldout import TRAINED
 
 STAGE = Stage(epochs=1, effect=1.0)
+
+
+def state(folder) -> Checkpoint:
+    return Checkpoint(folder / "checkpoint", "{}")
 
 
 @pytest.fixture
@@ -86,12 +91,12 @@ def test_the_setting_decides_and_changes_no_bit(study, items, tmp_path, setting,
     """With a kilobyte free, ``auto`` computes again, and says so; ``never`` does not."""
     plain = lora(study)
     fit = {"learning_rate": 1e-2, "schedule": "effect", "epochs": 1}
-    train(plain, items, FitSettings.model_validate(fit), tmp_path / "plain", "x", lambda *_: None)
+    train(plain, items, FitSettings.model_validate(fit), state(tmp_path / "plain"), lambda *_: None)
     assert not recomputes(plain), "a tiny model fits"
     assert "note" not in capsys.readouterr().err
     monkeypatch.setattr(activations, "free_memory", lambda device: 1024)
     model, fit = lora(study), FitSettings.model_validate(fit | {"checkpoint_activations": setting})
-    train(model, items, fit, tmp_path / "other", "x", lambda *_: None)
+    train(model, items, fit, state(tmp_path / "other"), lambda *_: None)
     assert recomputes(model) == (setting != "never")
     said = "a step would need about 0.0 GiB and 0.0 GiB are free, so activations are computed again"
     assert (said in capsys.readouterr().err) == (setting == "auto")
@@ -157,7 +162,7 @@ def test_a_step_that_ran_out_of_memory_ends_on_the_same_bits(study, items, tmp_p
 
     fit = FitSettings.model_validate({"learning_rate": 1e-2, "schedule": "effect", "epochs": 1, "batch": 2})
     plain, model = lora(study), lora(study)
-    train(plain, items, fit, tmp_path / "plain", "x", lambda *_: None)
+    train(plain, items, fit, state(tmp_path / "plain"), lambda *_: None)
     scored, calls = align.training.objectives, []
 
     def full(model, item, stage):
@@ -167,7 +172,7 @@ def test_a_step_that_ran_out_of_memory_ends_on_the_same_bits(study, items, tmp_p
         return scored(model, item, stage)
 
     monkeypatch.setattr(align.training, "objectives", full)
-    train(model, items, fit, tmp_path / "full", "x", lambda *_: None)
+    train(model, items, fit, state(tmp_path / "full"), lambda *_: None)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), model.parameters(), strict=True))
 
 

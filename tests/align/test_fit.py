@@ -16,8 +16,11 @@ from families import save
 
 from align.checkpoints import Checkpoint
 from align.fit import main
+from causal.audit import main as audit
+from causal.runs import file_hash
 from causal.study import Study
-from causal.tables import read_distributions
+from causal.tables import read_distributions, toggles_fingerprint
+from diagnostics.report import main as report
 
 
 @pytest.fixture
@@ -42,7 +45,8 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     assert "Schedule (`paper`): 1 epoch of 1 x `anchor`, then 1 epoch of 1 x `effect`." in card
     assert card.count("| held-out questions | ") == 3
     record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
-    assert record["survey_effects"] in card
+    assert file_hash(run.survey_effects) in card
+    assert record["survey_toggles"] == toggles_fingerprint(run.survey_effects, ["gender", "place"])
     assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": [], "respondents": None}
     config = json.loads((ace / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.05)
@@ -263,11 +267,9 @@ def test_halved_respondents_are_trained_on_in_one_half_and_scored_in_the_other(f
     import align.training
     from align.measure import main as measure
     from causal.audit import audit_survey
-    from causal.runs import Run, file_hash
-    from causal.study import Study
+    from causal.runs import Run
     from causal.survey import read_survey
     from causal.tables import read_effects
-    from diagnostics.report import main as report
 
     halves = ["--set", "fit.held_out.respondents=half"]
     halved = Study.load(folder / "study.yaml", halves[1:])
@@ -310,7 +312,7 @@ def test_halved_respondents_are_trained_on_in_one_half_and_scored_in_the_other(f
     assert "These are half of the respondents: respondents were dealt out" in page
     assert "respondent halves" in page
     record = json.loads(run.manifest_path.read_text())["steps"]["fit/ace"]["inputs"]
-    assert record["training_effects"] == file_hash(run.training_effects)
+    assert record["training_toggles"] == toggles_fingerprint(run.training_effects, ["gender", "place"])
 
 
 def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
@@ -321,23 +323,71 @@ def test_nothing_left_to_train_on_is_exit_2(argv, capsys):
 
 
 @pytest.mark.parametrize("change", ["fit.schedule=[{epochs: 2, effect: 1}]", "fit.weights=precision"])
-def test_another_schedule_or_weighting_does_not_go_on_from_the_checkpoint(run, argv, monkeypatch, change):
+def test_another_schedule_or_weighting_does_not_go_on_from_the_checkpoint(run, argv, monkeypatch, capsys, change):
+    epochs = ["--set", "fit.epochs="] if "schedule" in change else []
+    interrupt(monkeypatch, argv, 3)
+    state = run.model("ace") / "checkpoint" / "state.safetensors"
+    held = state.read_bytes()
+    assert main([*argv, *epochs, "--set", change]) == 2
+    told = capsys.readouterr().err
+    assert "holds 3 steps of an unfinished training with other inputs (" in told
+    assert f"fit.{change[4:10]}" in told
+    assert state.read_bytes() == held
+    assert main([*argv, *epochs, "--set", change, "--resume", "never"]) == 0
+    assert main([*argv, *epochs, "--set", change, "--label", "fresh"]) == 0
+    one, two = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("ace", "fresh"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def interrupt(monkeypatch, argv, step):
+    """Begin a training and end it with Ctrl-C after a step."""
     taken = Checkpoint.save
 
     def killed(self, model, optimiser, progress):
         taken(self, model, optimiser, progress)
-        if progress.step == 3:
+        if progress.step == step:
             raise KeyboardInterrupt
 
-    epochs = ["--set", "fit.epochs="] if "schedule" in change else []
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoint, "save", killed)
         assert main(argv) == 130
-    assert (run.model("ace") / "checkpoint" / "state.safetensors").is_file()
-    assert main([*argv, *epochs, "--set", change]) == 0
-    assert main([*argv, *epochs, "--set", change, "--label", "fresh"]) == 0
+
+
+def test_a_training_begun_with_other_settings_leaves_the_finished_one_alone(run, argv, monkeypatch, capsys):
+    assert main(argv) == 0
+    folder, other = run.model("ace"), [*argv, "--set", "fit.seed=7"]
+    finished = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    interrupt(monkeypatch, other, 3)
+    capsys.readouterr()
+    assert main(argv) == 0
+    assert "ace: kept, trained before" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in finished} == finished, "adapter, card, log and tables"
+    assert (folder / "checkpoint" / "state.safetensors").is_file()
+    assert main(other) == 0, "which goes on"
+    lines = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
+    assert main([*other, "--label", "fresh"]) == 0
     one, two = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("ace", "fresh"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_what_training_does_not_depend_on_does_not_train_anew(run, argv, capsys):
+    """Words added to the card, another graph and another confidence level: the same toggles are learnt."""
+    assert main(argv) == 0
+    card = run.model("ace") / "adapter" / "README.md"
+    card.write_text(card.read_text() + "\nOur paper: somewhere.\n")
+    words = ["--set", "effects.confidence=0.9", "--set", "graph={edges: [[gender, place]]}"]
+    assert audit([argv[0], "--out", str(run.path), *words]) == 0
+    before = file_hash(run.model("ace") / "adapter" / "adapter_model.safetensors")
+    capsys.readouterr()
+    assert main([*argv, *words]) == 0
+    assert "ace: kept, trained before" in capsys.readouterr().out
+    assert "Our paper" in card.read_text()
+    assert file_hash(run.model("ace") / "adapter" / "adapter_model.safetensors") == before
+    assert report([str(run.path), "--quiet"]) == 0
+    assert audit([argv[0], "--out", str(run.path), "--set", "effects.support=60"]) == 0
+    assert report([str(run.path), "--quiet"]) == 2
+    assert "label ace was trained on survey effects that have changed since" in capsys.readouterr().err
 
 
 class Bars:
@@ -469,7 +519,7 @@ def test_kill_9_and_resume_ends_bitwise_equal(run, argv, schedule, steps):
     assert main([*longer, "--label", "whole"]) == 0
     command = [sys.executable, "-m", "align.fit", *longer, "--label", "cut"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log = run.model("cut") / "train.jsonl"
+    log = run.model("cut") / "checkpoint" / "train.jsonl"
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n") >= steps):
         assert process.poll() is None, "it ended before it could be killed"
@@ -481,4 +531,4 @@ def test_kill_9_and_resume_ends_bitwise_equal(run, argv, schedule, steps):
     assert main([*longer, "--label", "cut"]) == 0
     whole, cut = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
-    assert log.read_text() == (run.model("whole") / "train.jsonl").read_text()
+    assert (run.model("cut") / "train.jsonl").read_text() == (run.model("whole") / "train.jsonl").read_text()

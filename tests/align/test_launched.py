@@ -212,7 +212,7 @@ def test_killed_sharded_and_resumed_whole_or_the_other_way_round(run, argv, firs
     setting = changes("fit.epochs=80", "fit.batch=2")
     assert main([*argv, *setting, "--label", "whole"]) == 0
     process = launch(first, *argv, *setting, "--label", "cut")
-    wait_for(process, run.model("cut") / "train.jsonl", 12)
+    wait_for(process, run.model("cut") / "checkpoint" / "train.jsonl", 12)
     kill_all(process)
     assert not adapter(run, "cut").exists()
     done = launched(*argv, *setting, "--label", "cut", how=SHARDED if first == WHOLE else WHOLE)
@@ -225,7 +225,7 @@ def test_one_of_two_sharded_processes_is_killed(run, argv):
     """The other says so and ends instead of waiting for weights."""
     setting = changes("fit.epochs=400", "fit.batch=2")
     process = launch(SHARDED, *argv, *setting, "--label", "cut")
-    wait_for(process, run.model("cut") / "train.jsonl", 6)
+    wait_for(process, run.model("cut") / "checkpoint" / "train.jsonl", 6)
     trainers(process)[1].kill()
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
@@ -238,7 +238,7 @@ def test_killed_several_times_at_random_steps_ends_bitwise_equal(run, argv):
     """Batches, warm-up, clipping and early stopping; five kills, each at a moment of its own."""
     setting = changes("fit.epochs=40", "fit.batch=2", "fit.warmup=0.2", "fit.clip=1.0", STOPPING)
     assert main([*argv, *setting, "--label", "whole"]) == 0
-    rng, log = np.random.default_rng(0), run.model("cut") / "train.jsonl"
+    rng, log = np.random.default_rng(0), run.model("cut") / "checkpoint" / "train.jsonl"
     lines, kills = 0, 0
     total = len(log_of(run, "whole"))
     while kills < 4:
@@ -252,14 +252,14 @@ def test_killed_several_times_at_random_steps_ends_bitwise_equal(run, argv):
     assert not adapter(run, "cut").exists()
     assert main([*argv, *setting, "--label", "cut", "--resume", "auto"]) == 0
     assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
-    assert log.read_text() == (run.model("whole") / "train.jsonl").read_text()
+    assert log_of(run, "cut") == log_of(run, "whole")
 
 
 @pytest.mark.slow
 def test_workers_that_outlive_a_killed_launcher_keep_their_label(run, argv, capsys):
     setting = [*argv, *changes("fit.epochs=40"), "--label", "cut"]
     first = launch(WHOLE, *setting)
-    wait_for(first, run.model("cut") / "train.jsonl", 2)
+    wait_for(first, run.model("cut") / "checkpoint" / "train.jsonl", 2)
     workers = trainers(first)
     first.kill()
     first.wait()
@@ -279,7 +279,7 @@ def test_two_processes_killed_and_resumed_by_two(run, argv):
     setting = changes("fit.epochs=30", "fit.batch=2")
     assert launched(*argv, *setting, "--label", "whole").returncode == 0
     process = launch(WHOLE, *argv, *setting, "--label", "cut")
-    wait_for(process, run.model("cut") / "train.jsonl", 20)
+    wait_for(process, run.model("cut") / "checkpoint" / "train.jsonl", 20)
     kill_all(process)
     assert launched(*argv, *setting, "--label", "cut").returncode == 0
     assert adapter(run, "cut").read_bytes() == adapter(run, "whole").read_bytes()
@@ -289,7 +289,7 @@ def test_two_processes_killed_and_resumed_by_two(run, argv):
 def test_ctrl_c_is_one_message_exit_130_and_goes_on(run, argv):
     setting = changes("fit.epochs=20")
     process = start([sys.executable, "-m", "align.fit", *argv, *setting, "--label", "cut"])
-    wait_for(process, run.model("cut") / "train.jsonl", 6)
+    wait_for(process, run.model("cut") / "checkpoint" / "train.jsonl", 6)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -77,7 +77,7 @@ def test_a_lock_lasts_as_long_as_the_work(run):
 @pytest.mark.slow
 def test_a_second_run_of_the_same_label_ends_and_a_killed_one_s_goes_on(run, argv, capsys):
     long = [*argv, "--set", "fit.epochs=30"]
-    log = run.model("ace") / "train.jsonl"
+    log = run.model("ace") / "checkpoint" / "train.jsonl"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen([sys.executable, "-m", "align.fit", *long], env=environment, stderr=subprocess.PIPE)
     try:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from align.checkpoints import adapter_weights
+from align.checkpoints import Checkpoint, adapter_weights
 from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
@@ -22,6 +22,10 @@ from causal.heldout import QUESTIONS, TRAINED
 
 def settings(**changes) -> FitSettings:
     return FitSettings.model_validate({"learning_rate": 1e-2, **changes})
+
+
+def state(folder, **inputs) -> Checkpoint:
+    return Checkpoint(folder / "checkpoint", json.dumps(inputs))
 
 
 JOINT = [{"epochs": 1, "anchor": 0.5, "level_w1": 2}, {"epochs": 2, "level_kl": 1, "effect": 100}]
@@ -52,8 +56,8 @@ def items(study, run, tiny):
 
 
 def test_each_item_once_per_epoch_in_an_order_of_its_own(study, items, tmp_path):
-    train(lora(study), items, settings(epochs=4), tmp_path, "x", lambda *_: None)
-    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    train(lora(study), items, settings(epochs=4), state(tmp_path), lambda *_: None)
+    log = [json.loads(line) for line in (tmp_path / "checkpoint" / "train.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == list(range(1, 17))
     orders = [[(r["country"], r["question"]) for r in log if r["epoch"] == epoch] for epoch in range(1, 5)]
     assert all(sorted(order) == sorted((i.target.country, i.target.question) for i in items) for order in orders)
@@ -63,8 +67,8 @@ def test_each_item_once_per_epoch_in_an_order_of_its_own(study, items, tmp_path)
 
 
 def test_stages_of_unequal_length_follow_one_another(study, items, tmp_path):
-    train(lora(study), items, settings(schedule=JOINT), tmp_path, "x", lambda *_: None)
-    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    train(lora(study), items, settings(schedule=JOINT), state(tmp_path), lambda *_: None)
+    log = [json.loads(line) for line in (tmp_path / "checkpoint" / "train.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in log] == [1] * 4 + [2] * 4 + [3] * 4
     assert [r["weights"] for r in log] == [{"anchor": 0.5, "level_w1": 2.0}] * 4 + [
         {"effect": 100.0, "level_kl": 1.0}
@@ -85,7 +89,7 @@ def test_a_stage_of_other_objectives_begins_with_adam_s_first_step(study, items,
     def snapshot(*_):
         states.append(torch.cat([p.detach().flatten().clone() for p in adapter_weights(model).values()]))
 
-    train(model, items, fit, tmp_path, "x", snapshot)
+    train(model, items, fit, state(tmp_path), snapshot)
     first, again = len(items), 2 * len(items)
     moved = [(states[at] - states[at - 1]).abs() for at in (first, again)]
     assert moved[0].median().item() == pytest.approx(1e-3, rel=0.02)
@@ -102,8 +106,7 @@ def test_a_joint_loss_takes_one_forward_pass(study, items, tmp_path, monkeypatch
         lora(study),
         items,
         settings(schedule=everything, checkpoint_activations="never"),
-        tmp_path,
-        "x",
+        state(tmp_path),
         lambda *_: None,
     )
     assert len(calls) == len(items)
@@ -143,7 +146,7 @@ def test_effect_training_brings_the_effects_closer(study, items, tmp_path):
     model = lora(study, rank=8, dropout=0.0)
     before = evaluate(model, items)
     effect_only = settings(schedule="effect", epochs=25, learning_rate=3e-3)
-    train(model, items, effect_only, tmp_path, "x", lambda *_: None)
+    train(model, items, effect_only, state(tmp_path), lambda *_: None)
     assert evaluate(model, items).effect_distance < 0.8 * before.effect_distance
 
 
@@ -182,22 +185,26 @@ class Killed(Exception):
 def test_a_killed_run_resumes_to_the_same_bits(study, items, tmp_path, at, fit):
     """Within a stage, at its end, and in the next one."""
     whole, steps_in_all = lora(study), 4 * sum(stage.epochs for stage in fit.stages)
-    train(whole, items, fit, tmp_path / "whole", "x", lambda *_: None)
+    train(whole, items, fit, state(tmp_path / "whole"), lambda *_: None)
 
     def kill(step, loss):
         if step == at:
             raise Killed
 
     with pytest.raises(Killed):
-        train(lora(study), items, fit, tmp_path / "cut", "x", kill)
-    (tmp_path / "cut" / "train.jsonl").open("a").write('{"step": "a line whose checkpoint was never written"}\n')
+        train(lora(study), items, fit, state(tmp_path / "cut"), kill)
+    (tmp_path / "cut" / "checkpoint" / "train.jsonl").open("a").write(
+        '{"step": "a line whose checkpoint was never written"}\n'
+    )
     resumed = lora(study)
     steps = []
-    train(resumed, items, fit, tmp_path / "cut", "x", lambda step, loss: steps.append(step))
+    train(resumed, items, fit, state(tmp_path / "cut"), lambda step, loss: steps.append(step))
     assert steps == list(range(at + 1, steps_in_all + 1))
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
-    assert (tmp_path / "cut" / "train.jsonl").read_text() == (tmp_path / "whole" / "train.jsonl").read_text()
+    assert (tmp_path / "cut" / "checkpoint" / "train.jsonl").read_text() == (
+        tmp_path / "whole" / "checkpoint" / "train.jsonl"
+    ).read_text()
 
 
 EVERYTHING = {"batch": 3, "warmup": 0.5, "clip": 0.1}
@@ -209,7 +216,7 @@ def stopping(patience: int, **changes) -> FitSettings:
 
 
 def log_of(folder) -> list[dict]:
-    return [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "checkpoint" / "train.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -222,18 +229,18 @@ def validation(study, run, tiny):
 def test_a_killed_run_with_batches_and_early_stopping_resumes_to_the_same_bits(study, items, validation, tmp_path, at):
     fit = stopping(2, epochs=4, schedule="effect", **EVERYTHING)
     whole = lora(study)
-    best = train(whole, items, fit, tmp_path / "whole", "x", lambda *_: None, validation)
+    best = train(whole, items, fit, state(tmp_path / "whole"), lambda *_: None, validation)
 
     def kill(step, loss):
         if step == at:
             raise Killed
 
     with pytest.raises(Killed):
-        train(lora(study), items, fit, tmp_path / "cut", "x", kill, validation)
-    (tmp_path / "cut" / "train.jsonl").open("a").write('{"step": ')
+        train(lora(study), items, fit, state(tmp_path / "cut"), kill, validation)
+    (tmp_path / "cut" / "checkpoint" / "train.jsonl").open("a").write('{"step": ')
     (tmp_path / "cut" / "checkpoint" / ".state.1.safetensors").write_bytes(b"half")
     resumed = lora(study)
-    assert train(resumed, items, fit, tmp_path / "cut", "x", lambda *_: None, validation) == best
+    assert train(resumed, items, fit, state(tmp_path / "cut"), lambda *_: None, validation) == best
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
     assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
@@ -254,13 +261,13 @@ def log_gradients(study, items, folder, batch):
     from safetensors.torch import load_file
 
     model = lora(study, dropout=0.0)
-    train(model, items, settings(schedule="effect", epochs=1, batch=batch), folder, "x", lambda *_: None)
+    train(model, items, settings(schedule="effect", epochs=1, batch=batch), state(folder), lambda *_: None)
     stored = load_file(folder / "checkpoint" / "state.safetensors")
     return [stored[f"exp_avg/{name}"].norm() / 0.1 for name in weights(model)]
 
 
 def test_each_item_once_per_epoch_in_batches(study, items, tmp_path):
-    train(lora(study), items, settings(epochs=2, **EVERYTHING), tmp_path, "x", lambda *_: None)
+    train(lora(study), items, settings(epochs=2, **EVERYTHING), state(tmp_path), lambda *_: None)
     log = log_of(tmp_path)
     assert [line["step"] for line in log] == [1, 1, 1, 2, 3, 3, 3, 4]
     for epoch in (1, 2):
@@ -273,7 +280,7 @@ def test_dropout_differs_by_seed_step_and_item_and_by_nothing_else(study, items,
 
     def losses(name, **changes) -> dict:
         fit = settings(schedule="effect", epochs=2, learning_rate=1e-12, **changes)
-        train(lora(study, dropout=0.5, touched=True), items, fit, tmp_path / name, "x", lambda *_: None)
+        train(lora(study, dropout=0.5, touched=True), items, fit, state(tmp_path / name), lambda *_: None)
         return {(r["country"], r["question"], r["epoch"]): r["loss"] for r in log_of(tmp_path / name)}
 
     first = losses("first", batch=4)
@@ -284,7 +291,7 @@ def test_dropout_differs_by_seed_step_and_item_and_by_nothing_else(study, items,
     alone = losses("alone", batch=1)
     assert sum(alone[key] == first[key] for key in first) <= 2, "as a step of its own it has another number"
     twins = settings(schedule="effect", epochs=2, batch=2)
-    train(lora(study, dropout=0.5, touched=True), items[:1] * 2, twins, tmp_path / "twins", "x", lambda *_: None)
+    train(lora(study, dropout=0.5, touched=True), items[:1] * 2, twins, state(tmp_path / "twins"), lambda *_: None)
     one, two, *_ = (line["loss"] for line in log_of(tmp_path / "twins"))
     assert one != two, "two items of a step have masks of their own"
 
@@ -302,7 +309,7 @@ def test_clipping_scales_the_whole_gradient(study, items, tmp_path):
     for clip in (None, 0.01):
         model = lora(study, dropout=0.0)
         fit = settings(schedule="anchor", epochs=1, batch=4, clip=clip)
-        train(model, items, fit, tmp_path / str(clip), "x", lambda *_: None)
+        train(model, items, fit, state(tmp_path / str(clip)), lambda *_: None)
         stored = load_file(tmp_path / str(clip) / "checkpoint" / "state.safetensors")
         moments[clip] = torch.cat([stored[f"exp_avg/{name}"].flatten() for name in weights(model)])
     norm = log_of(tmp_path / "None")[0]["gradient_norm"]
@@ -326,7 +333,7 @@ def test_early_stopping_keeps_the_best_epoch(study, items, validation, tmp_path,
     fit = stopping(2, schedule=schedule)
     monkeypatch.setattr(align.training, "_validate", made_up)
     model = lora(study)
-    assert train(model, items, fit, tmp_path, "x", lambda *_: None, validation) == 3
+    assert train(model, items, fit, state(tmp_path), lambda *_: None, validation) == 3
     log = log_of(tmp_path)
     told = [(line["epoch"], line["validation"]["loss"], line["best_epoch"]) for line in log if "validation" in line]
     assert told == [(1, 9.0, None), (2, 3.0, 2), (3, 2.0, 3), (4, 5.0, 3), (5, 2.0, 3)], "epoch 1 is another stage's"
@@ -339,7 +346,7 @@ def test_early_stopping_keeps_the_best_epoch(study, items, validation, tmp_path,
 def test_the_validation_loss_is_the_stages_own_without_dropout(study, items, validation, tmp_path):
     schedule = [{"epochs": 1, "anchor": 1}, {"epochs": 2, "level_kl": 1, "effect": 100}]
     fit = stopping(1, schedule=schedule, learning_rate=1e-12)
-    train(lora(study, dropout=0.5, touched=True), items, fit, tmp_path, "x", lambda *_: None, validation)
+    train(lora(study, dropout=0.5, touched=True), items, fit, state(tmp_path), lambda *_: None, validation)
     told = next(line["validation"] for line in log_of(tmp_path) if "validation" in line)
     model = lora(study, touched=True).eval()
     means = {}
@@ -357,9 +364,9 @@ def test_the_validation_loss_is_the_stages_own_without_dropout(study, items, val
 def test_a_stopped_run_asked_for_again_trains_no_more(study, items, validation, tmp_path):
     fit = stopping(1, epochs=6, schedule="effect", learning_rate=0.5)
     first = lora(study)
-    best, steps = train(first, items, fit, tmp_path, "x", lambda *_: None, validation), []
+    best, steps = train(first, items, fit, state(tmp_path), lambda *_: None, validation), []
     again = lora(study)
-    assert train(again, items, fit, tmp_path, "x", lambda step, _: steps.append(step), validation) == best
+    assert train(again, items, fit, state(tmp_path), lambda step, _: steps.append(step), validation) == best
     assert not steps
     assert max(line["epoch"] for line in log_of(tmp_path)) < 6, "it did stop early"
     for name, value in weights(first).items():
@@ -369,35 +376,35 @@ def test_a_stopped_run_asked_for_again_trains_no_more(study, items, validation, 
 def test_a_lost_best_epoch_starts_anew(study, items, validation, tmp_path):
     fit = stopping(9, epochs=2, schedule="effect")
     whole = lora(study)
-    train(whole, items, fit, tmp_path, "x", lambda *_: None, validation)
+    train(whole, items, fit, state(tmp_path), lambda *_: None, validation)
     next((tmp_path / "checkpoint").glob("best-*")).unlink()
     again, steps = lora(study), []
-    train(again, items, fit, tmp_path, "x", lambda step, _: steps.append(step), validation)
+    train(again, items, fit, state(tmp_path), lambda step, _: steps.append(step), validation)
     assert steps == list(range(1, 9))
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(whole).items())
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", bytes(range(256)) * 9, "half"])
 def test_a_damaged_checkpoint_is_one_message(study, items, tmp_path, content):
-    train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
-    state = tmp_path / "checkpoint" / "state.safetensors"
-    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2] if content == "half" else content)
-    log = (tmp_path / "train.jsonl").read_bytes()
+    train(lora(study), items, settings(), state(tmp_path), lambda *_: None)
+    file = tmp_path / "checkpoint" / "state.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if content == "half" else content)
+    log = (tmp_path / "checkpoint" / "train.jsonl").read_bytes()
     with pytest.raises(InputError, match=r"state\.safetensors is damaged .*--resume never"):
-        train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
-    assert (tmp_path / "train.jsonl").read_bytes() == log
+        train(lora(study), items, settings(), state(tmp_path), lambda *_: None)
+    assert (tmp_path / "checkpoint" / "train.jsonl").read_bytes() == log
     shutil.rmtree(tmp_path / "checkpoint")  # what the message says
     steps = []
-    train(lora(study), items, settings(), tmp_path, "x", lambda step, _: steps.append(step))
+    train(lora(study), items, settings(), state(tmp_path), lambda step, _: steps.append(step))
     assert steps == list(range(1, 9))
 
 
 def test_a_damaged_best_epoch_is_one_message(study, items, validation, tmp_path):
     fit = stopping(9, epochs=2, schedule="effect")
-    train(lora(study), items, fit, tmp_path, "x", lambda *_: None, validation)
+    train(lora(study), items, fit, state(tmp_path), lambda *_: None, validation)
     next((tmp_path / "checkpoint").glob("best-*")).write_bytes(b"no tensors")
     with pytest.raises(InputError, match=r"best-\d\.safetensors is damaged .*--resume never"):
-        train(lora(study), items, fit, tmp_path, "x", lambda *_: None, validation)
+        train(lora(study), items, fit, state(tmp_path), lambda *_: None, validation)
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_is_followed(study, items, tmp_path, monkeypatch):
@@ -407,9 +414,9 @@ def test_a_gradient_that_is_not_finite_stops_before_it_is_followed(study, items,
     summed = align.training.weighted_sum
     monkeypatch.setattr(align.training, "weighted_sum", lambda losses, stage: Exploding.apply(summed(losses, stage)))
     first = weights(model)
-    advice = r"the same command would end here again.* Lower fit\.learning_rate or set fit\.clip, .*trains anew"
+    advice = r"the same command would end here again.* Lower fit\.learning_rate or set fit\.clip, and train anew with --resume never"
     with pytest.raises(RunError, match=f"the gradient is nan at step 1 .*{advice}"):
-        train(model, items, fit, tmp_path, "x", lambda *_: None)
+        train(model, items, fit, state(tmp_path), lambda *_: None)
     assert all(torch.equal(value, weights(model)[name]) for name, value in first.items())
 
 
@@ -430,7 +437,7 @@ def test_a_full_disk_is_one_message_and_the_last_checkpoint_intact(study, items,
     import align.checkpoints
 
     whole = lora(study)
-    train(whole, items, settings(), tmp_path / "whole", "x", lambda *_: None)
+    train(whole, items, settings(), state(tmp_path / "whole"), lambda *_: None)
     calls, kept = [], align.checkpoints.replace_file
 
     def full(path):
@@ -442,31 +449,45 @@ def test_a_full_disk_is_one_message_and_the_last_checkpoint_intact(study, items,
     with monkeypatch.context() as patched:
         patched.setattr(align.checkpoints, "replace_file", full)
         with pytest.raises(RunError, match=r"cannot write .*: No space left on device; the last checkpoint.*is intact"):
-            train(lora(study), items, settings(), tmp_path / "cut", "x", lambda *_: None)
+            train(lora(study), items, settings(), state(tmp_path / "cut"), lambda *_: None)
     resumed, steps = lora(study), []
-    train(resumed, items, settings(), tmp_path / "cut", "x", lambda step, _: steps.append(step))
+    train(resumed, items, settings(), state(tmp_path / "cut"), lambda step, _: steps.append(step))
     assert steps == list(range(4, 9)), "the step whose state was not written is done again"
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
     assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
 
 
-def test_another_runs_checkpoint_is_not_resumed(study, items, tmp_path):
-    train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
-    steps = []
-    train(lora(study), items, settings(), tmp_path, "y", lambda step, loss: steps.append(step))
-    assert steps == list(range(1, 9))
+def test_another_runs_checkpoint_is_neither_resumed_nor_overwritten(study, items, tmp_path):
+    mine = state(tmp_path, fit={"seed": 0, "batch": 1}, weights="a" * 64)
+    train(lora(study), items, settings(), mine, lambda *_: None)
+    before = mine.path.read_bytes(), mine.log.read_bytes()
+    other = state(tmp_path, fit={"seed": 1, "batch": 1}, weights="b" * 64)
+    changes = r"8 steps of an unfinished training with other inputs \(fit\.seed 0, now 1; weights changed\)"
+    with pytest.raises(InputError, match=changes):
+        train(lora(study), items, settings(seed=1), other, lambda *_: None)
+    other.remove()
+    assert (mine.path.read_bytes(), mine.log.read_bytes()) == before
+    mine.remove()
+    assert not mine.folder.exists()
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_intact(study, items, tmp_path):
-    train(lora(study), items, settings(), tmp_path, "x", lambda *_: None)
-    kept = tmp_path / "kept.safetensors"
-    shutil.copy(tmp_path / "checkpoint" / "state.safetensors", kept)
-    broken = lora(study)
-    next(p for p in broken.parameters() if p.requires_grad).data.fill_(float("nan"))
-    with pytest.raises(RunError, match=r"loss is nan at step 1 .*Lower fit\.learning_rate or set fit\.clip") as error:
-        train(broken, items, settings(), tmp_path, "z", lambda *_: None)
+def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_intact(study, items, tmp_path, monkeypatch):
+    import align.training
+
+    summed, calls = align.training.weighted_sum, []
+
+    def breaking(losses, stage):
+        calls.append(losses)
+        return summed(losses, stage) * (float("nan") if len(calls) > 3 else 1)
+
+    monkeypatch.setattr(align.training, "weighted_sum", breaking)
+    steps, fit = [], settings(checkpoint_activations="never")
+    with pytest.raises(RunError, match=r"loss is nan at step 4 .*Lower fit\.learning_rate or set fit\.clip") as error:
+        train(lora(study), items, fit, state(tmp_path), lambda step, _: steps.append(step))
     assert "good state" not in str(error.value), "it was reached with the same settings"
-    assert (tmp_path / "checkpoint" / "state.safetensors").read_bytes() == kept.read_bytes()
+    monkeypatch.undo()
+    train(lora(study), items, fit, state(tmp_path), lambda step, _: steps.append(step))
+    assert steps == list(range(1, 9)), "goes on from the last step whose loss was finite"
 
 
 def test_a_validation_loss_that_is_not_finite_says_what_to_do(study, items, validation, tmp_path, monkeypatch):
@@ -475,7 +496,9 @@ def test_a_validation_loss_that_is_not_finite_says_what_to_do(study, items, vali
     found = validate(lora(study), validation, Stage(epochs=1, effect=1))
     monkeypatch.setattr(align.training, "validate", lambda *_: replace(found, loss=float("nan")))
     with pytest.raises(RunError, match=r"validation loss is nan; the same .*Lower fit\.learning_rate or set fit\.clip"):
-        train(lora(study), items, stopping(9, epochs=2, schedule="effect"), tmp_path, "x", lambda *_: None, validation)
+        train(
+            lora(study), items, stopping(9, epochs=2, schedule="effect"), state(tmp_path), lambda *_: None, validation
+        )
 
 
 def test_inputs_of_a_fit_change_with_what_it_depends_on(study, run):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, norm
 
 from causal.multilevel import Cells, Components, fit_components, partially_pool
@@ -91,6 +92,37 @@ def test_components_maximise_the_restricted_likelihood():
         other = best.copy()
         other[place] *= factor
         assert likelihood(other) <= likelihood(best) + 1e-5
+
+
+@pytest.mark.parametrize("dominant", [0.1, 0.15])
+def test_a_dominant_attribute_does_not_hide_small_ones(dominant):
+    """Where one component is a hundred times the others, they are still found: two starts of an independent search
+    over standard deviations, without bounds, end no higher and at the same place."""
+    rng, variances = np.random.default_rng(1), np.array([0.001, 0.001, dominant])
+    questions = []
+    for _ in range(50):
+        middle = rng.uniform(0.3, 0.7)
+        moves = [rng.normal(0, v**0.5, 2)[(CUBE[:, i] == CUBE[0, i]).astype(int)] for i, v in enumerate(variances)]
+        share = middle + np.sqrt(middle * (1 - middle)) * (sum(moves) + rng.normal(0, 0.0005**0.5, 8))
+        answers = rng.binomial(300, np.clip(share, 0.01, 0.99)) / 300
+        questions.append(Cells(CUBE, np.full(8, 300.0), np.column_stack([answers, 1 - answers])))
+    same = np.stack([*(CUBE[:, i, None] == CUBE[None, :, i] for i in range(3)), np.eye(8)])
+    contrast = np.linalg.svd(np.ones((1, 8)))[2][1:]
+    seen = np.array([one.p[:, 0] for one in questions])
+    middle = seen.mean(axis=1, keepdims=True)
+    values = contrast @ ((seen - middle) / np.sqrt(middle * (1 - middle))).T
+
+    def deviance(deviations):
+        total = contrast @ (np.tensordot(deviations**2, same, axes=1) + np.eye(8) / 300) @ contrast.T
+        return len(questions) * np.linalg.slogdet(total)[1] + np.sum(values * np.linalg.solve(total, values))
+
+    found = fit_components(questions)
+    best = np.append(found.attributes, found.rest)
+    for start in (0.01, 0.1):
+        other = minimize(deviance, np.full(4, start), method="Nelder-Mead", options={"maxiter": 4000, "fatol": 1e-6})
+        assert deviance(best**0.5) <= other.fun + 0.01
+        np.testing.assert_allclose(best, other.x**2, atol=2e-5, rtol=0.02)
+    assert best[:3] == pytest.approx(variances, rel=0.6)
 
 
 def made(rng, main, rest, n, truth=None):
