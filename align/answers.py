@@ -65,7 +65,7 @@ def score_model(
     from align.plan import token_budget
     from align.questions import ask, require_askable
     from align.scoring import plain
-    from causal.cli import progress_bars
+    from causal.progress import progress_bars
 
     causal = plain(loaded.model)
     made_on = {"device": causal.device.type, "dtype": str(causal.dtype)}  # other bits elsewhere

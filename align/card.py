@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from align.evaluation import Scores
-from align.models import BUILT_IN
+from align.models import BUILT_IN, hub_id
 from align.targets import RESPONDENTS, Target
 from causal.fitsettings import FitSettings, HeldOut, Stage
 from causal.heldout import COUNTRIES, PERSONAS, QUESTIONS, TRAINED, VALIDATION
@@ -57,10 +57,10 @@ def model_card(training: Training) -> str:
     questions = dict.fromkeys(target.question for target in training.trained)
     countries = dict.fromkeys(study.country_name(target.country) for target in training.trained)
     rows = "\n".join(line for item in training.compared for line in _rows(item))
+    based = f"base_model: {hub}\n" if (hub := hub_id(training.base)) else ""
     return f"""---
 library_name: peft
-base_model: {training.base}
-tags: [lora, ace-align, survey]
+{based}tags: [lora, ace-align, survey]
 ---
 
 # LoRA adapter: effects of the survey `{study.name}` for `{training.base}`

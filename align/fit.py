@@ -279,7 +279,7 @@ def _train(
     planned: Planned, model: Any, trained: Sequence[Item], validation: Sequence[Item], among: Processes
 ) -> int | None:
     from align.training import plan_steps, train
-    from causal.cli import progress_bars
+    from causal.progress import progress_bars
 
     study, label = planned.study, planned.label
     if among.count > study.fit.batch:
@@ -314,11 +314,13 @@ def prepare(study: Study, run: Run, loaded: Loaded) -> dict[str, list[Item]]:
 
 def save_adapter(run: Run, label: str, model: Any, base: str, card: str) -> list[Path]:
     """Write the adapter folder whole or not at all; return its files, but for the card, which may be edited."""
+    from align.models import locate_model
+
     folder = run.model(label) / "adapter"
     beside = folder.with_name(".adapter")
     shutil.rmtree(beside, ignore_errors=True)
     config = model.peft_config["default"]
-    config.base_model_name_or_path = base
+    config.base_model_name_or_path = locate_model(base)
     config.target_modules = sorted(config.target_modules)  # a set's order is another in every process
     model.save_pretrained(beside, save_embedding_layers=False)
     (beside / "README.md").write_text(card, encoding="utf-8")

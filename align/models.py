@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BUILT_IN = "smollm2"
+BUILT_IN_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What the built-in model was made from, for those who look an adapter's base up."""
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -88,6 +90,13 @@ def locate_model(name: str) -> str:
             f"no model {name!r}: give {BUILT_IN}, an existing model folder, or a hub id such as owner/name"
         )
     return name
+
+
+def hub_id(name: str) -> str | None:
+    """Return the hub id that a model name stands for; None for a folder."""
+    if name == BUILT_IN:
+        return BUILT_IN_HUB_ID
+    return None if Path(locate_model(name)).is_dir() else name
 
 
 def model_fingerprint(name: str) -> str:

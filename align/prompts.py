@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
+from align.parallel import note
 from align.templates import frame
 from causal.errors import InputError
 from causal.sections import Question
@@ -142,11 +144,12 @@ def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what
     Raises
     ------
     InputError
-        Two options have the same tokens, or the chat template cannot be used.
+        Two options have the same tokens, one has characters that the tokenizer has no token for, or the chat template
+        cannot be used.
     """
-    encoded = _encode(tokenizer, wordings, end=False)
+    encoded = _encode(tokenizer, wordings, what, end=False)
     if _ambiguous(encoded):
-        encoded = _encode(tokenizer, wordings, end=True)
+        encoded = _encode(tokenizer, wordings, what, end=True)
     if clash := _ambiguous(encoded):
         a, b = (wordings[0].options[i] for i in clash)
         raise InputError(
@@ -155,7 +158,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what
     return encoded
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], end: bool) -> list[list[Encoded]]:
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what: str, end: bool
+) -> list[list[Encoded]]:
     around = frame(tokenizer)
     prompts = [around.before + words.prompt + around.after for words in wordings]
     closing = around.end if end else ""
@@ -165,11 +170,36 @@ def _encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], end
         for option in words.options
     ]
     batch = tokenizer(texts, add_special_tokens=around.special_tokens, return_offsets_mapping=True)
+    if tokenizer.unk_token_id is not None:
+        lengths = [len(prompt) for prompt, words in zip(prompts, wordings, strict=True) for _ in words.options]
+        for text, length, ids, offsets in zip(texts, lengths, batch["input_ids"], batch["offset_mapping"], strict=True):
+            for start, stop in _unknown(tokenizer, text, ids, offsets):
+                if stop > length:
+                    raise InputError(
+                        f"question {what}: this model's tokenizer has no token for {text[start:stop]!r} in option "
+                        f"{text[length:].strip()!r}; word it differently"
+                    )
+                _say_unknown(text[start:stop])
     tokens = iter(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
     return [
         _from_common_start([next(tokens) for _ in words.options], len(prompt))
         for prompt, words in zip(prompts, wordings, strict=True)
     ]
+
+
+def _unknown(
+    tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """Yield where a tokenizer reads "unknown", unless the text says so itself (some name their end token that)."""
+    unknown = tokenizer.unk_token_id
+    for token, (start, stop) in zip(ids, offsets, strict=True) if unknown in ids else ():
+        if token == unknown and start < stop and text[start:stop].strip() != tokenizer.unk_token:
+            yield start, stop
+
+
+@cache
+def _say_unknown(characters: str) -> None:
+    note(f"this model's tokenizer has no token for {characters!r} in the prompts and reads it as unknown")
 
 
 def _from_common_start(options: Sequence[tuple[list[int], list[tuple[int, int]]]], length: int) -> list[Encoded]:

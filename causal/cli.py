@@ -1,17 +1,14 @@
-"""What the four commands share: arguments, exit codes, progress bars."""
+"""What the four commands share: arguments and exit codes."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from causal.errors import GateError, InputError, RunError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 bad arguments, configuration or data, "
@@ -66,26 +63,11 @@ def run_command(command: Callable[[], None]) -> int:
         )
         return 2
     except OSError as error:
-        print(f"failed: {error.strerror or error}: {error.filename or ''}; earlier results are intact", file=sys.stderr)
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        room = ". Make room and run the same command to go on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        print(f"failed: {reason}: {error.filename or ''}; earlier results are intact{room}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, run the same command to go on", file=sys.stderr)
         return 130
     return 0
-
-
-def progress_bars(shown: bool = True) -> Progress:
-    """Return progress bars on stderr, shown when it is a terminal and they are wanted."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=not (shown and sys.stderr.isatty()),
-        speed_estimate_period=3600,  # a step may take minutes; rich forgets steps older than this
-    )

@@ -18,6 +18,9 @@ def replace_file(path: Path) -> Iterator[Path]:
     try:
         yield beside
         beside.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # pyarrow and writes to an open file do not say which
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

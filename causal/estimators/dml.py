@@ -10,7 +10,6 @@ import pandas as pd
 
 from causal.adjustment import Comparison, Contexts, comparisons, features
 from causal.backdoor import identified_adjustment
-from causal.cli import progress_bars
 from causal.domains import Domains
 from causal.encoding import MISSING
 from causal.estimators.freedom import clustered_freedom
@@ -19,6 +18,7 @@ from causal.estimators.nuisance import folds
 from causal.estimators.result import Estimates
 from causal.estimators.smallsample import Moments, infer, joined
 from causal.grid import option_counts, scores
+from causal.progress import progress_bars
 from causal.propensities import weights
 from causal.study import Study
 from causal.survey import Survey

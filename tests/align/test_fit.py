@@ -50,6 +50,8 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     assert record["fit"]["held_out"] == {"questions": ["work"], "personas": [], "countries": [], "respondents": None}
     config = json.loads((ace / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.05)
+    assert config["base_model_name_or_path"] == Study.load(argv[0]).model.name, "a folder"
+    assert card.startswith("---\nlibrary_name: peft\ntags:"), "no folder of ours as a model of the hub"
     assert config["target_modules"] == sorted(config["target_modules"]), "the same bytes in equal runs"
     assert "**Prompt.** Layout `question-first`, options as `letters`, style `plain`." in card
     assert not list((ace / "adapter").glob("*.bin")), "safetensors only"
@@ -388,6 +390,31 @@ def test_what_training_does_not_depend_on_does_not_train_anew(run, argv, capsys)
     assert audit([argv[0], "--out", str(run.path), "--set", "effects.support=60"]) == 0
     assert report([str(run.path), "--quiet"]) == 2
     assert "label ace was trained on survey effects that have changed since" in capsys.readouterr().err
+
+
+def test_a_half_to_judge_by_without_a_supported_toggle_is_refused_before_training(run, argv, monkeypatch, capsys):
+    import align.fit
+
+    prepared = align.fit.prepare
+    monkeypatch.setattr(
+        align.fit, "prepare", lambda *a: {part: of if part == "trained" else [] for part, of in prepared(*a).items()}
+    )
+    halves = ["--set", "fit.held_out.respondents=half"]
+    assert audit([argv[0], "--out", str(run.path), *halves]) == 0
+    assert main([*argv, *halves]) == 2
+    assert "the half that is left to judge by supports no toggle" in capsys.readouterr().err
+    assert not (run.model("ace") / "checkpoint").exists()
+
+
+def test_a_last_step_too_far_leaves_no_adapter(run, argv, capsys):
+    """Nothing after the only step computes a loss, so only the scores tell."""
+    changes = ["fit.learning_rate=1e25", "fit.epochs=1", "fit.batch=4", "fit.schedule=effect"]
+    assert main([*argv, *(word for change in changes for word in ("--set", change))]) == 1
+    told = capsys.readouterr().err
+    assert "after the last step the model's probabilities are not finite" in told
+    assert "Lower fit.learning_rate or set fit.clip, and train anew with --resume never" in told
+    assert not (run.model("ace") / "adapter").exists()
+    assert not run.inputs("fit/ace")
 
 
 class Bars:

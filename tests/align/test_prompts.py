@@ -174,3 +174,29 @@ def test_a_beginning_that_the_tokenizer_adds_is_kept_once_and_an_end_left_out(ma
     chat = with_specials(make_tokenizer(chat=True), "<|user|> $A <|end|>")
     item = encode(chat, [Wording("Taxes?", ("A", "B"))], "taxes")[0][0]
     assert chat.decode(item.ids) == "<|user|>Taxes?<|end|>\n<|assistant|>A", "the template puts it there already"
+
+
+def unigram(end="<end>"):
+    """A tokenizer that has no token for what it was not trained on, and none for bytes; its template ends in one that
+    also stands for unknown text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["Question", "one", "two", "Answer", ":", "?", "hello", end]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=end))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([end])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=end, eos_token=end)
+    fast.chat_template = "{% for m in messages %}{{ m['role'][:0] + m['content'] + ' ' + eos_token }} {% endfor %}"
+    return fast
+
+
+def test_an_option_without_a_token_is_an_error_and_a_prompt_s_is_said_once(capsys):
+    known = Wording("hello Question ?", ("one", "two"))
+    assert len(encode(unigram(), [known], "q")[0]) == 2
+    assert capsys.readouterr().err == "", "the token that ends a turn is no unknown text"
+    encode(unigram(), [Wording("hello Żółw ?", ("one", "two"))] * 2, "q")
+    note = "note: this model's tokenizer has no token for 'Żółw' in the prompts and reads it as unknown"
+    assert capsys.readouterr().err.splitlines() == [note]
+    with pytest.raises(InputError, match="question q: this model's tokenizer has no token for '½' in option '½'"):
+        encode(unigram(), [Wording("hello Question ?", ("one", "½"))], "q")

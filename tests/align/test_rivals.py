@@ -211,6 +211,15 @@ def test_a_tuned_model_is_not_overwritten_by_a_rival(run, argv, capsys):
     assert set(adapters(run)) == {"uniform"}, "refused before the main model and the other rivals are trained"
 
 
+def test_a_rival_that_could_not_be_asked_is_refused_before_anything_is_trained(folder, run, argv, monkeypatch, capsys):
+    """A context that the plain prompts fit into and the anthropological ones do not."""
+    monkeypatch.setattr("align.questions._context", lambda config: 400)
+    assert main([*argv, "--baselines", "anchor,anthropological"]) == 2
+    assert "the model's context has 400" in capsys.readouterr().err
+    assert not adapters(run)
+    assert main([*argv, "--baselines", "anchor"]) == 0
+
+
 def adapters(run) -> dict[str, int]:
     paths = (run.path / "models").glob("*/adapter/adapter_model.safetensors")
     return {path.parts[-3]: path.stat().st_mtime_ns for path in paths}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from causal.cli import progress_bars, run_command, study_parser
+from causal.cli import run_command, study_parser
 from causal.errors import GateError, InputError
 
 
@@ -44,25 +44,18 @@ def test_overrides_are_collected_in_order() -> None:
     assert study_parser("p", "d").parse_args(["s.yaml"]).overrides == []
 
 
-def test_progress_is_shown_on_a_terminal_only() -> None:
-    assert progress_bars().disable
-
-
-def test_the_time_left_is_known_however_slow_the_steps_are() -> None:
-    bars, now = progress_bars(), [0.0]
-    bars.get_time = lambda: now[0]
-    bar = bars.add_task("asking", total=10, note="")
-    for _ in range(3):
-        now[0] += 400
-        bars.update(bar, advance=1)
-    assert bars.tasks[0].time_remaining == 7 * 400
-
-
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (PermissionError(13, "Permission denied", "run/x"), 2, "no permission for run/x"),
-        (OSError(28, "No space left on device", "run/x"), 1, "failed: No space left on device: run/x"),
+        (
+            OSError(28, "No space left on device", "run/x"),
+            1,
+            "failed: No space left on device: run/x; earlier results are ",
+        ),
+        (OSError(28, "Error writing bytes to file. Detail: [errno 28]", "run/x"), 1, "on device: run/x; earlier"),
+        (OSError(28, "", "x"), 1, "results are intact. Make room and run the same command to go on"),
+        (OSError(5, "", "x"), 1, "failed: Input/output error: x; earlier results are intact\n"),
     ],
 )
 def test_what_the_disk_refuses_is_one_message(

@@ -97,9 +97,13 @@ def test_what_cannot_be_is_refused(fit: dict[str, Any], expected: str) -> None:
     assert message.startswith("study: 1 problem"), "one mistake, one message"
 
 
-def test_a_held_out_persona_finer_than_those_trained_is_refused() -> None:
-    both = {"held_out": {"personas": [{"gender": "male", "home": "city"}]}}
-    assert "names 2 attributes, but personas are trained with 1" in complaint(both, effects={"granularity": [0, 1]})
+@pytest.mark.parametrize("persona", [{"gender": "male"}, {"gender": "male", "home": "city"}])
+def test_held_out_personas_whose_answers_would_be_in_coarser_ones_are_refused(persona: dict[str, str]) -> None:
+    """With one attribute at a time, the cell of all city people holds the answers of city men."""
+    both = {"held_out": {"personas": [persona]}}
+    message = complaint(both, effects={"granularity": [0, 1]})
+    assert "fit.held_out.personas.0: personas are trained with 1 of 2 attributes (effects.granularity)" in message
+    assert "add 2 to effects.granularity" in message
     study(both)
     study(both, effects={"granularity": [1, "full"]})
 
