@@ -186,7 +186,7 @@ def test_a_measured_label_is_not_trained_over(run, argv, capsys, rivals):
     assert ("leave it out of --baselines" if rivals else "choose another --label") in said
     assert path.read_bytes() == written
     assert run.manifest() == before
-    assert not list(run.path.glob("models/*/train.jsonl")), "refused before anything is trained"
+    assert not list(run.path.glob("models/*/checkpoint")), "refused before anything is trained"
 
 
 HELD = "fit.held_out={questions: [work], countries: [SE], personas: [{gender: woman, place: city}]}"

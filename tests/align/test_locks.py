@@ -93,4 +93,5 @@ def test_a_second_run_of_the_same_label_ends_and_a_killed_one_s_goes_on(run, arg
         first.kill()
         first.communicate()
     assert main(long) == 0
-    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 121))
+    lines = (run.model("ace") / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 121))
