@@ -441,7 +441,7 @@ class Bars:
 
 def test_the_time_left_of_a_resumed_run_is_from_its_own_steps(run, argv, monkeypatch):
     """A bar that jumps to the steps done before would take them for fast ones; a reset starts the clock."""
-    import causal.cli
+    import causal.progress
 
     taken, bars = Checkpoint.save, Bars()
 
@@ -454,7 +454,7 @@ def test_the_time_left_of_a_resumed_run_is_from_its_own_steps(run, argv, monkeyp
         patched.setattr(Checkpoint, "save", killed)
         assert main(argv) == 130
     with monkeypatch.context() as patched:
-        patched.setattr(causal.cli, "progress_bars", lambda **_: bars)
+        patched.setattr(causal.progress, "progress_bars", lambda **_: bars)
         patched.setattr("align.measure.measure_model", lambda *_: None)
         patched.setattr("align.measure.say_result", lambda *_: None)
         assert main(argv) == 0
