@@ -14,10 +14,10 @@ import pytest
 from causal.audit import audit_survey
 from causal.effects import model_effects
 from causal.grid import grid_from_table, subsets
-from causal.runs import TABLE_SECTIONS, Run, file_hash
+from causal.runs import TABLE_SECTIONS, Run
 from causal.study import Study
 from causal.survey import read_survey
-from causal.tables import distributions_schema, effects_schema, read_distributions, write_table
+from causal.tables import distributions_schema, effects_schema, read_distributions, toggles_fingerprint, write_table
 
 OPTIONS = {1: "too much", 2: "about right", 3: "too little"}
 HELD_OUT = ["q4", "q5"]
@@ -79,7 +79,10 @@ def add_label(
         run.record(
             study,
             f"fit/{label}",
-            {"fit": {"held_out": {"questions": HELD_OUT}}, "survey_effects": file_hash(run.survey_effects)},
+            {
+                "fit": {"held_out": {"questions": HELD_OUT}},
+                "survey_toggles": toggles_fingerprint(run.survey_effects, names),
+            },
             [],
         )
     prompt = {"layout": "question-first", "options": "letters"}

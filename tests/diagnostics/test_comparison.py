@@ -13,7 +13,7 @@ import pytest
 
 from causal.runs import Run, file_hash
 from causal.study import Study
-from causal.tables import distributions_schema, read_distributions, read_effects, write_table
+from causal.tables import distributions_schema, read_distributions, read_effects, toggles_fingerprint, write_table
 from diagnostics.comparison import compare, comparison_tables
 from diagnostics.diagnosis import MARGINAL, PERFECT, UNIFORM, diagnose
 from diagnostics.inputs import load_inputs
@@ -295,8 +295,8 @@ def test_what_captions_say_of_halves(tmp_path: Path, toy: SimpleNamespace) -> No
         toy.add_label(run, study, "base", toy.shrunk)
         toy.add_label(run, study, "ace", toy.near, trained=True)
         if respondents:
-            fit = run.inputs("fit/ace") | {"training_effects": file_hash(run.training_effects)}
-            run.record(study, "fit/ace", fit, [])
+            learnt = toggles_fingerprint(run.training_effects, list(study.attributes))
+            run.record(study, "fit/ace", run.inputs("fit/ace") | {"training_toggles": learnt}, [])
         retrain(run, study, early_stopping={"questions": ["q3"], "patience": 1})
         assert main([str(run.path), "--quiet"]) == 0
         texts[respondents] = captions(run), (run.path / "report.html").read_text(encoding="utf-8")

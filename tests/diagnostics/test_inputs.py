@@ -54,8 +54,15 @@ def test_label_measured_for_other_questions_is_stale(tmp_path: Path, study: Stud
 
 
 def test_label_trained_on_other_effects_is_stale(compared: Run, study: Study) -> None:
-    table = read_effects(compared.survey_effects)
-    write_table(table.assign(q_value=0.5), compared.survey_effects, effects_schema(list(study.attributes)))
+    table, schema = read_effects(compared.survey_effects), effects_schema(list(study.attributes))
+    write_table(table.assign(q_value=0.5, estimand="total"), compared.survey_effects, schema)
+    assert _load(compared) == ["base", "ace"], "no training learns these"
+    finest = table["granularity"] == table["granularity"].max()
+    write_table(
+        table.assign(supported=table["supported"] & ~(finest & (table["question"] == "q1"))),
+        compared.survey_effects,
+        schema,
+    )
     with pytest.raises(
         InputError, match=r"label ace was trained on survey effects that have changed since; run python -m align\.fit"
     ):
