@@ -72,15 +72,20 @@ def weighted_sum(losses: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
     return torch.stack([weight * losses[name] for name, weight in stage.weights.items()]).sum()
 
 
-def evaluate(model: Any, items: Sequence[Item], processes: Processes = ALONE) -> Scores:
+def evaluate(
+    model: Any, items: Sequence[Item], processes: Processes = ALONE, told: Callable[[], None] = lambda: None
+) -> Scores:
     """Return the mean effect distance over toggles and S over the part's cells at their ends, without gradients.
 
-    Both are against the survey's own cells and weigh all toggles alike, whatever training does.
+    Both are against the survey's own cells and weigh all toggles alike, whatever training does. Each of this process's
+    items is told when it is done.
     """
     import torch
 
     def judge(item: Item) -> _Judged:
-        return _judged(_ends(model, item), item.target)
+        found = _judged(_ends(model, item), item.target)
+        told()
+        return found
 
     with torch.no_grad():
         return _scores(_share_out(model, items, judge, processes))

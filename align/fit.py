@@ -17,7 +17,7 @@ from causal.cli import study_parser
 if TYPE_CHECKING:
     from align.card import Compared
     from align.checkpoints import Checkpoint
-    from align.evaluation import Item
+    from align.evaluation import Item, Scores
     from align.models import Loaded
     from align.parallel import Processes
     from causal.runs import Run
@@ -198,7 +198,6 @@ def train_adapter(planned: Planned, loaded: Loaded) -> None:
     from align.card import Compared, Training, model_card
     from align.ceiling import ceiling, sizes_of_cells
     from align.engine import trainable_way
-    from align.evaluation import evaluate
     from align.lora import with_lora
     from align.targets import RESPONDENTS
     from align.writing import writing
@@ -216,15 +215,16 @@ def train_adapter(planned: Planned, loaded: Loaded) -> None:
     seen = (TRAINED, VALIDATION) if study.fit.held_out.respondents else (TRAINED,)
     unseen_parts = (part for part in (RESPONDENTS, *PARTS) if part not in seen and items.get(part))
     judged = {part: items[part] for part in unseen_parts} or {TRAINED: items[TRAINED]}
-    before = {part: evaluate(loaded.model, unseen, among) for part, unseen in judged.items()}
+    before = _scored(loaded.model, judged, f"scores before {label}", among)
     model = among.together(lambda: with_lora(loaded.model, study.fit))
     epoch = _train(planned, model, items[TRAINED], items[VALIDATION], among)
+    after = _scored(model, judged, f"scores after {label}", among)
     sizes = sizes_of_cells(study, read_distributions(run.survey_distributions))
     compared = []
     for part, unseen in judged.items():
         perfect = ceiling([item.target for item in unseen], sizes)
         toggles = sum(len(item.target.reference) for item in unseen)
-        compared.append(Compared(part, toggles, before[part], evaluate(model, unseen, among), perfect))
+        compared.append(Compared(part, toggles, before[part], after[part], perfect))
     among.together(lambda: _require_finite(compared))
     targets = [item.target for item in items[TRAINED]]
     dropout = model.peft_config["default"].lora_dropout
@@ -238,6 +238,17 @@ def train_adapter(planned: Planned, loaded: Loaded) -> None:
         run.record(study, f"fit/{label}", planned.inputs, files)
 
     among.on_main(keep)
+
+
+def _scored(model: Any, parts: Mapping[str, Sequence[Item]], title: str, among: Processes) -> dict[str, Scores]:
+    """Return a model's scores by part."""
+    from align.evaluation import evaluate
+    from causal.progress import progress_bars
+
+    with progress_bars(shown=among.main) as bars:
+        total = sum(len(range(among.rank, len(items), among.count)) for items in parts.values())
+        bar = bars.add_task(title, total=total, note="")
+        return {part: evaluate(model, items, among, lambda: bars.advance(bar)) for part, items in parts.items()}
 
 
 def _require_finite(compared: Sequence[Compared]) -> None:

@@ -144,17 +144,22 @@ def encode(tokenizer: PreTrainedTokenizerBase, wordings: Sequence[Wording], what
     Raises
     ------
     InputError
-        Two options have the same tokens, one has characters that the tokenizer has no token for, or the chat template
-        cannot be used.
+        Two options have the same tokens, or one's begin another's even with the end of the answer; an option has
+        characters that the tokenizer has no token for; or the chat template cannot be used.
     """
     encoded = _encode(tokenizer, wordings, what, end=False)
     if _ambiguous(encoded):
         encoded = _encode(tokenizer, wordings, what, end=True)
     if clash := _ambiguous(encoded):
         a, b = (wordings[0].options[i] for i in clash)
-        raise InputError(
-            f"question {what}: options {a!r} and {b!r} have the same tokens for this model; word them differently"
-        )
+        if any(options[clash[0]].ids == options[clash[1]].ids for options in encoded):
+            what_is_wrong = f"options {a!r} and {b!r} have the same tokens for this model"
+        else:
+            what_is_wrong = (
+                f"option {a!r} is how {b!r} begins, and this model's tokenizer drops the line end that would say where "
+                "an answer ends"
+            )
+        raise InputError(f"question {what}: {what_is_wrong}; word them differently")
     return encoded
 
 

@@ -1,12 +1,12 @@
 """Do the intervals of the report's forest plots cover, averaged as they are over contexts and countries?
 
 Simulated surveys of two countries, three attributes and four questions; every survey is another population. Run:
-python benchmarks/averages.py [SURVEYS]
+python benchmarks/averages.py [--surveys 40]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,8 +56,11 @@ def true_means(rows: pd.DataFrame) -> pd.Series:
     return of_countries.groupby("question").mean()
 
 
-def main(surveys: int = 40) -> None:
+def main() -> None:
     """Print a table; the Monte Carlo error is that between surveys."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--surveys", type=int, default=40, help="of each kind")
+    surveys = parser.parse_args().surveys
     print("| respondents | kind | coverage | width |\n" + "| --- " * 4 + "|")
     for n in SIZES:
         for kind, options in KINDS:
@@ -72,4 +75,4 @@ def main(surveys: int = 40) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(value) for value in sys.argv[1:]))
+    main()

@@ -3,6 +3,7 @@
 Figures are means over seeds with 95% intervals. Reports are written anew first, so that scores are those of today's
 code; nothing is trained or measured. With ``--write`` every complete seed is kept in ``benchmarks/results``, from which
 the page is made: seeds may come from several machines, and a survey that has no record keeps what the page says of it.
+A record of trainings of another length than `alignment.EPOCHS` is refused.
 
 Run: python benchmarks/comparison.py [--quick] [--out DIR] [--write]
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _drawing import draw
-from alignment import PAPER_ORDER, SURVEYS, falls, interval, mean_of, numbers
+from alignment import EPOCHS, PAPER_ORDER, SURVEYS, falls, interval, mean_of, numbers
 
 from diagnostics.report import main as report
 
@@ -69,7 +70,12 @@ def scored(folder: Path) -> dict[str, dict[str, Any]]:
 def recorded(survey: str) -> dict[str, dict[str, Any]]:
     """Return the seeds of a survey that were kept."""
     path = RECORDS / f"{survey}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    held = json.loads(path.read_text(encoding="utf-8"))
+    if held["epochs"] != EPOCHS[survey]:
+        raise SystemExit(f"{path} is of {held['epochs']} epochs, alignment.py trains for {EPOCHS[survey]}: remove it")
+    return held["seeds"]
 
 
 def cell(values: Sequence[float | None], digits: int) -> str:
@@ -144,6 +150,11 @@ def details(survey: str, seeds: Seeds) -> list[str]:
     return lines
 
 
+def tables(survey: str, seeds: Seeds) -> str:
+    """Return what the page says of a survey in figures, as Markdown."""
+    return "\n".join([*summary(seeds), *details(survey, seeds)]) + "\n"
+
+
 def page_with(page: str, survey: str, text: str) -> str:
     """Return the page with a survey's tables replaced."""
     start, end = f"<!-- {survey}: printed by benchmarks/comparison.py -->", f"<!-- end of {survey} -->"
@@ -166,12 +177,13 @@ def main() -> None:
         raise SystemExit(f"{arguments.out} holds no complete run of alignment.py; run that first")
     for survey, by_seed in found.items():
         seeds = list(by_seed.values())
-        text = "\n".join([*summary(seeds), *details(survey, seeds)]) + "\n"
+        text = tables(survey, seeds)
         print(f"# {survey}\n\n{text}")
         if arguments.write:
             draw(survey, seeds, IMAGES / f"comparison-{survey}.png")
             RECORDS.mkdir(exist_ok=True)
-            (RECORDS / f"{survey}.json").write_text(json.dumps(by_seed, indent=1) + "\n", encoding="utf-8")
+            kept = {"epochs": EPOCHS[survey], "seeds": by_seed}
+            (RECORDS / f"{survey}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), survey, text), encoding="utf-8")
 
 

@@ -94,7 +94,7 @@ def simulate(
 
 def main() -> None:
     """Simulate and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1, help="samples drawn for every condition")
     parser.add_argument("--questions", type=int, default=300, help="replicates on each sample")
     arguments = parser.parse_args()

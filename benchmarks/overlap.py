@@ -1,11 +1,11 @@
 """Does the rule for overlap apply where the intervals of ``aipw`` no longer hold, and nowhere else?
 
-python benchmarks/overlap.py [RESPONDENTS [SURVEYS]]
+Run: python benchmarks/overlap.py [--respondents 1500] [--surveys 60]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +83,13 @@ def survey(kind: str, by: float, n: int, rng: np.random.Generator, truth: list[f
     return Found(next(compared(read, shared)).common, bool((rows["estimand"] == "not_identified").all()), held)
 
 
-def main(n: int = 1500, surveys: int = 60) -> None:
+def main() -> None:
     """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--respondents", type=int, default=1500, help="of each survey")
+    parser.add_argument("--surveys", type=int, default=60, help="of each kind")
+    arguments = parser.parse_args()
+    n, surveys = arguments.respondents, arguments.surveys
     truth = truths()
     print(
         "| | of kinds found at both | not identified | coverage: additive | varying | curved |\n" + "| --- " * 6 + "|"
@@ -100,4 +105,4 @@ def main(n: int = 1500, surveys: int = 60) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(value) for value in sys.argv[1:]))
+    main()

@@ -58,6 +58,13 @@ def test_a_fit_leaves_adapter_card_log_and_tables(run, argv, capsys):
     assert str(ace / "adapter") in capsys.readouterr().out
 
 
+def test_scoring_what_is_held_out_says_how_far_it_is(argv, monkeypatch, capsys):
+    monkeypatch.setattr("causal.progress._SECONDS", 0.0)
+    assert main(argv) == 0
+    told = [line.partition(",")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("scores")]
+    assert told == [f"scores {when} ace: {done} of 2" for when in ("before", "after") for done in (1, 2)]
+
+
 def test_the_adapter_measured_by_itself_gives_the_same_table(run, argv):
     """Loads the adapter with plain peft, in a fresh model, and measures that."""
     from align.measure import main as measure

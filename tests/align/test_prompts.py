@@ -158,6 +158,17 @@ def test_options_share_what_comes_before_them_and_their_tokens_hold_all_their_te
         assert b.ids[: len(a.ids)] != a.ids, "one option's tokens begin another's"
 
 
+def test_a_tokenizer_that_drops_line_ends_is_named_as_the_reason(make_tokenizer):
+    from tokenizers.normalizers import Strip
+
+    tokenizer = make_tokenizer(False)
+    tokenizer.backend_tokenizer.normalizer = Strip()
+    with pytest.raises(
+        InputError, match="why: option 'no' is how 'no way' begins, and this model's tokenizer drops the line"
+    ):
+        encode(tokenizer, [Wording("How much?", ("no", "yes", "no way"))], "why")
+
+
 def with_specials(tokenizer, single):
     from tokenizers.processors import TemplateProcessing
 
