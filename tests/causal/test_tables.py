@@ -25,6 +25,7 @@ from causal.tables import (
     effects_schema,
     read_distributions,
     read_effects,
+    toggles_fingerprint,
     validate_distributions,
     validate_effects,
     write_table,
@@ -259,3 +260,63 @@ def test_any_level_name_and_any_float_survive_parquet(
     found = read_distributions(path)
     assert found["a"].tolist() == table["a"].tolist()
     assert found["p"].tolist() == table["p"].tolist()
+
+
+@pytest.fixture
+def fingerprint(study: Study, respondents: pd.DataFrame, tmp_path: Path) -> Callable[..., str]:
+    """Return what gives the fingerprint of the survey's toggles with one value of a row changed."""
+    survey = read_survey(study, respondents)
+    counts = count(survey)
+    grids = [grid_from_counts(counts, study, survey.countries, subset) for subset in subsets(study)]
+    effects = survey_effects(grids, study, survey.countries)
+    learnt = (effects["granularity"] == effects["granularity"].max()) & effects["supported"]
+    rows = {"learnt": learnt, "coarser": effects["granularity"] == 1, "unsupported": ~effects["supported"]}
+    first = {row: np.flatnonzero(where)[0] for row, where in rows.items()}
+
+    def of(row: str | None = None, name: str = "", value: Any = None) -> str:
+        table = effects.copy()
+        if row:
+            table[name] = [value if i == first[row] else held for i, held in enumerate(table[name])]
+        write_table(table, tmp_path / "e.parquet", effects_schema(NAMES))
+        return toggles_fingerprint(tmp_path / "e.parquet", NAMES)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("country", "XX"),
+        ("question", "other"),
+        ("reference", "other"),
+        ("treated", "other"),
+        ("n_eff_reference", 5.5),
+        ("n_eff_treated", 5.5),
+        ("std_error", 0.5),
+        ("p_reference", [1.0, 0.0, 0.0]),
+        ("p_treated", [1.0, 0.0, 0.0]),
+        ("supported", False),
+        ("estimator", "aipw"),
+    ],
+)
+def test_a_toggle_is_another_once_what_is_learnt_of_it_is(
+    fingerprint: Callable[..., str], name: str, value: Any
+) -> None:
+    assert fingerprint("learnt", name, value) != fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "value"),
+    [
+        ("learnt", "estimand", "not_identified"),
+        ("learnt", "conf_low", -1.0),
+        ("learnt", "q_value", 0.5),
+        ("coarser", "std_error", 0.5),
+        ("coarser", "p_treated", [1.0, 0.0, 0.0]),
+        ("unsupported", "n_eff_treated", 5.5),
+    ],
+)
+def test_what_is_not_learnt_does_not_make_a_toggle_another(
+    fingerprint: Callable[..., str], row: str, name: str, value: Any
+) -> None:
+    assert fingerprint(row, name, value) == fingerprint()
