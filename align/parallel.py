@@ -146,11 +146,13 @@ def processes() -> Processes:
 
 
 def leave() -> None:
-    """End the exchange between processes: from here on each goes on, or ends, by itself."""
+    """End the exchange between processes: from here on process 0 goes on by itself, with the threads of all here."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        import torch
         from accelerate import PartialState
 
         PartialState().destroy_process_group()
+        torch.set_num_threads(torch.get_num_threads() * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def note(text: str) -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from align.parallel import ALONE, Processes, Turn, end, note, processes, run_launched
+from align.parallel import ALONE, Processes, Turn, end, leave, note, processes, run_launched
 from causal.errors import InputError, RunError
 
 
@@ -114,6 +114,21 @@ def test_what_fails_in_one_is_raised_by_the_first_and_ends_the_others(error, cod
         with pytest.raises(type(error) if rank == 0 else SystemExit) as caught:
             one.together(work)
         assert caught.value is error if rank == 0 else caught.value.code == code
+
+
+def test_whoever_goes_on_alone_has_the_threads_of_all(monkeypatch):
+    import torch
+
+    left = []
+    monkeypatch.setattr(
+        "accelerate.PartialState", lambda: SimpleNamespace(destroy_process_group=lambda: left.append(1))
+    )
+    leave()
+    assert (left, torch.get_num_threads()) == ([], 1), "one process has nobody to leave"
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    leave()
+    assert (left, torch.get_num_threads()) == ([1], 3), "the threads of this machine's processes"
 
 
 def test_only_the_first_writes():
