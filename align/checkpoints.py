@@ -128,8 +128,11 @@ class Checkpoint:
             )
 
     def remove(self) -> None:
-        """Remove the folder, unless what it holds is another training."""
-        told = self._told()
+        """Remove the folder, unless what it holds is another training; a damaged state is nobody's."""
+        try:
+            told = self._told()
+        except InputError:
+            told = {}
         if not told or told["inputs"] == self.inputs:
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -471,6 +471,14 @@ def test_another_runs_checkpoint_is_neither_resumed_nor_overwritten(study, items
     assert not mine.folder.exists()
 
 
+def test_a_damaged_checkpoint_does_not_stand_in_the_way_of_a_complete_training(tmp_path):
+    left = state(tmp_path)
+    left.folder.mkdir()
+    left.path.write_bytes(b"cut short")
+    left.remove()
+    assert not left.folder.exists()
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_intact(study, items, tmp_path, monkeypatch):
     import align.training
 
