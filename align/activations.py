@@ -20,7 +20,7 @@ ROOM = 1.5
 
 
 def recompute(model: Any) -> None:
-    """Let a model compute its activations again in the backward pass: same gradients, less memory, a fifth more time.
+    """Let a model compute its activations again in the backward pass: same gradients in less memory, but slower.
 
     Raises
     ------
@@ -135,5 +135,5 @@ def _free() -> None:
 def _say(why: str) -> None:
     note(
         f"{why}, so activations are computed again in the backward pass: the same result with less memory, "
-        "about a fifth slower"
+        "up to two fifths slower"
     )

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -143,6 +144,19 @@ def test_docs_explain_every_key_of_the_study():
 
 
 def test_the_tree_names_every_module():
-    tree = README[README.index("causal/        the survey side") :]
-    modules = [path for package in ("causal", "align", "diagnostics") for path in (ROOT / package).rglob("*.py")]
-    assert not [path.name for path in modules if path.name != "__init__.py" and path.name not in tree]
+    tree = README[README.index("causal/        the survey side") : README.index("studies/       study files")]
+    for package, part in zip(
+        ("causal", "align", "diagnostics"), re.split(r"^(?:align|diagnostics)/", tree, flags=re.M), strict=True
+    ):
+        named = {Path(word).name for word in re.findall(r"[\w/]+\.py", part)}
+        assert {path.name for path in (ROOT / package).rglob("*.py")} - {"__init__.py"} == named
+
+
+def test_the_pages_count_of_a_frame_runs(own, tmp_path, monkeypatch):
+    (code,) = blocks("python", (ROOT / "docs" / "study.md").read_text(encoding="utf-8"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_bytes((own / "trust2024.yaml").read_bytes())
+    frame = SimpleNamespace(cache=lambda: pd.read_csv(own / "trust2024.csv"))  # in place of Spark's
+    names = {"spark": SimpleNamespace(table=lambda name: frame)}
+    exec(code, names)  # noqa: S102
+    assert len(names["effects"]) == len(pd.read_parquet("runs/mine/survey_effects.parquet"))

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from align import answers, engine, parts
+from align import answers, engine, models, parts
 from align.answers import score_model
 from align.models import Loaded
 from align.prompts import personas
 from causal.errors import InputError
+from causal.study import Study
 
 
 @pytest.fixture
@@ -47,3 +50,17 @@ def test_a_prompt_too_long_is_found_before_anything_is_scored(study, tiny, keys,
     short = replace(tiny, model=make_llama(len(tiny.tokenizer), context=4096))
     score_model(long, short, keys, personas(study, [1]), tmp_path / "parts", {})
     assert [one.question for one in scored] == [question for _, question in keys]
+
+
+def test_the_page_on_method_makes_a_world_around_a_model(tiny, tmp_path, monkeypatch, make_llama):
+    page = (Path(__file__).parents[2] / "docs" / "method.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    model = Loaded("tiny", make_llama(len(tiny.tokenizer), 4096), tiny.tokenizer, "")
+    monkeypatch.setattr(models, "load_model", lambda name: model)
+    names = {"folder": tmp_path / "world"}
+    exec(code, names)  # noqa: S102
+    written = Study.load(tmp_path / "world" / "study.yaml")
+    assert list(written.questions) == list(names["study"].questions)
+    answers_at = names["base"].groupby(["country", "question"])["p"].sum()
+    assert len(answers_at) == len(names["keys"])
+    assert answers_at.between(1 - 1e-6, 1 + 1e-6).all()
