@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,15 @@ class Item:
         """How many tokens go through the model."""
         trie = self.asked.trie
         return len(trie.ids) if self.way is TREE else sum(map(len, trie.paths()))
+
+    @property
+    def judged_by(self) -> bytes:
+        """A hash of all that `evaluate` takes from it: what is asked, how, and the survey's own answers."""
+        trie, target = self.asked.trie, self.target
+        asked = (trie.ids, trie.end, trie.row, trie.token, trie.sequence)
+        answered = (target.reference, target.treated, target.belongs, target.p_reference, target.p_treated)
+        told = (self.way.name, self.asked.options, *(array.tolist() for array in (*asked, *answered)))
+        return sha256(repr(told).encode()).digest()
 
     @cached_property
     def passes(self) -> int:

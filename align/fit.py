@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from causal.study import Study
 
 
+Before = dict[tuple[tuple[str, bytes], ...], "dict[str, Scores]"]
+"""Scores of one model without an adapter by part, by what it was judged by: each item's part and hash."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """The training of one label.
@@ -94,8 +98,9 @@ def fit(arguments: argparse.Namespace) -> None:
     with at_work(run, (label, *rivals), among):
         todo = among.together(lambda: _to_train(study, run, name, label, rivals, arguments.resume))
         asked = among.together(lambda: prompted(study, rivals))
+        before: Before = {}
         for own in todo.values():
-            train_label(own, name, asked, arguments.resume, among)
+            train_label(own, name, asked, arguments.resume, among, before)
         leave()
         if not among.main:
             return
@@ -124,7 +129,9 @@ def _to_train(study: Study, run: Run, name: str, label: str, rivals: Sequence[st
     return todo
 
 
-def train_label(planned: Planned, name: str, asked: Iterable[Study], resume: str, among: Processes) -> None:
+def train_label(
+    planned: Planned, name: str, asked: Iterable[Study], resume: str, among: Processes, before: Before
+) -> None:
     """Train and save the adapter of a label, unless that is done.
 
     Parameters
@@ -139,6 +146,8 @@ def train_label(planned: Planned, name: str, asked: Iterable[Study], resume: str
         ``never`` to begin anew.
     among : Processes
         Who shares the work.
+    before : dict
+        The model's scores without an adapter, which are added where they are new: rivals are judged by the same.
     """
     from align.measure import require_all_askable
     from align.models import load_model
@@ -152,7 +161,7 @@ def train_label(planned: Planned, name: str, asked: Iterable[Study], resume: str
     loaded = among.together(lambda: load_model(name, on_host=among.sharded))
     among.together(lambda: require_all_askable(asked, planned.run, loaded))
     among.together(lambda: shard(loaded.model, among))
-    train_adapter(planned, loaded)
+    train_adapter(planned, loaded, before)
 
 
 def measure_tuned(planned: Planned, name: str) -> None:
@@ -193,7 +202,7 @@ def fit_inputs(study: Study, run: Run, name: str, fingerprint: str) -> dict[str,
     }
 
 
-def train_adapter(planned: Planned, loaded: Loaded) -> None:
+def train_adapter(planned: Planned, loaded: Loaded, known: Before) -> None:
     """Train, write ``adapter/`` with its card and ``train.jsonl``."""
     from align.card import Compared, Training, model_card
     from align.ceiling import ceiling, sizes_of_cells
@@ -215,7 +224,7 @@ def train_adapter(planned: Planned, loaded: Loaded) -> None:
     seen = (TRAINED, VALIDATION) if study.fit.held_out.respondents else (TRAINED,)
     unseen_parts = (part for part in (RESPONDENTS, *PARTS) if part not in seen and items.get(part))
     judged = {part: items[part] for part in unseen_parts} or {TRAINED: items[TRAINED]}
-    before = _scored(loaded.model, judged, f"scores before {label}", among)
+    before = _scored_once(loaded.model, judged, f"scores before {label}", among, known)
     model = among.together(lambda: with_lora(loaded.model, study.fit))
     epoch = _train(planned, model, items[TRAINED], items[VALIDATION], among)
     after = _scored(model, judged, f"scores after {label}", among)
@@ -238,6 +247,16 @@ def train_adapter(planned: Planned, loaded: Loaded) -> None:
         run.record(study, f"fit/{label}", planned.inputs, files)
 
     among.on_main(keep)
+
+
+def _scored_once(
+    model: Any, parts: Mapping[str, Sequence[Item]], title: str, among: Processes, known: Before
+) -> dict[str, Scores]:
+    """Return the scores of a model without an adapter by part, from those known where the same was scored before."""
+    key = tuple((part, item.judged_by) for part, items in parts.items() for item in items)
+    if key not in known:
+        known[key] = _scored(model, parts, title, among)
+    return known[key]
 
 
 def _scored(model: Any, parts: Mapping[str, Sequence[Item]], title: str, among: Processes) -> dict[str, Scores]:

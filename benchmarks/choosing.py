@@ -144,7 +144,7 @@ def run_fold(
     survey: str, unseen: HeldOut, folder: Path, epochs: int, candidates: Sequence[str], seed: int
 ) -> dict[str, np.ndarray]:
     """Train candidates on one fold, unless that is done; return their errors as ratios, shape (parts, 2), by name."""
-    from align.fit import Planned, fit_inputs, train_label
+    from align.fit import Before, Planned, fit_inputs, train_label
     from align.models import load_model, model_fingerprint
     from align.parallel import ALONE
     from causal.audit import main as audit
@@ -152,6 +152,7 @@ def run_fold(
 
     path = STUDIES / f"{survey}.yaml"
     found: dict[str, np.ndarray] = {}
+    before: Before = {}
     for name in candidates:
         words = overrides(survey, unseen, CANDIDATES[name], epochs, seed)
         study, run = Study.load(path, words), Run(folder)
@@ -159,7 +160,7 @@ def run_fold(
             command(audit, [str(path), "--out", str(folder), *(w for word in words for w in ("--set", word))])
         label = name.replace(" + ", "-").replace(", ", "-").replace(" ", "") + (f"-seed{seed}" if seed else "")
         inputs = fit_inputs(study, run, "smollm2", model_fingerprint("smollm2"))
-        train_label(Planned(label, study, run, inputs), "smollm2", (), "auto", ALONE)
+        train_label(Planned(label, study, run, inputs), "smollm2", (), "auto", ALONE, before)
         loaded = load_model("smollm2", run.model(label) / "adapter")
         unseen_parts = unseen_targets(study, run, survey, unseen).values()
         found[name] = np.array([model_errors(study, of, loaded).beside(uniform_errors(of)) for of in unseen_parts])

@@ -12,7 +12,7 @@ import pytest
 from align.fit import main
 from align.rivals import RIVALS, make_rivals, rivals_asked, training_temperature, variant
 from causal.errors import InputError
-from causal.runs import RIVALS_STEP
+from causal.runs import RIVALS_STEP, Run
 from causal.study import Study
 from causal.tables import distributions_schema, read_distributions, read_effects, write_table
 from diagnostics.inputs import load_inputs
@@ -126,6 +126,22 @@ def test_rivals_without_training(run, argv, study, capsys):
     scaled = base["p"] ** (1 / temperature)
     cell = [base[name] for name in ("country", "question", "gender", "place")]
     np.testing.assert_allclose(tables(run, "temperature")[0]["p"], scaled / scaled.groupby(cell).transform("sum"))
+
+
+def test_the_model_without_an_adapter_is_scored_once_for_all_that_are_trained(run, argv, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("causal.progress._SECONDS", 0.0)
+    alone = Run(tmp_path / "alone")
+    shutil.copytree(run.path, alone.path)
+    assert main([argv[0], "--out", str(alone.path), "--label", "mine", "--set", "fit.schedule=effect"]) == 0
+    capsys.readouterr()
+    assert main([*argv, "--label", "mine", "--baselines", "effect"]) == 0
+    told = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("scores")]
+    assert list(dict.fromkeys(told)) == ["scores before mine", "scores after mine", "scores after effect"]
+    cards = [
+        (of.model(label) / "adapter" / "README.md").read_text() for of, label in ((run, "effect"), (alone, "mine"))
+    ]
+    scores = [[line for line in card.splitlines() if line.startswith("| held-out")] for card in cards]
+    assert scores[0] == scores[1] != []
 
 
 def test_a_rival_s_variant_does_not_become_the_run_s_study(run, argv):
