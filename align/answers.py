@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from align.parts import Key, Parts
+from causal.errors import RunError
 from causal.study import Study
 
 if TYPE_CHECKING:
@@ -53,8 +54,22 @@ def score_all(
         for pack in packs([len(one.trie.ids) for one in asked], parts.budget):
             todo = [i for i in pack if window[i] not in parts.scores]
             if todo:
-                parts.add([window[i] for i in todo], engine.score([asked[i] for i in todo]))
+                scores = engine.score([asked[i] for i in todo])
+                for i, one in zip(todo, scores, strict=True):
+                    _require_probable(window[i], one)
+                parts.add([window[i] for i in todo], scores)
                 advance(len(todo), window[todo[-1]][1])
+
+
+def _require_probable(key: Key, scores: np.ndarray) -> None:
+    """Raise `RunError` if some persona's log-probabilities are no numbers, or all options are impossible to it."""
+    import numpy as np
+
+    if not np.isfinite(scores.max(axis=1)).all():
+        raise RunError(
+            f"the model's probabilities are not finite (question {key[1]}, {key[0]}), so some of its weights are not "
+            "or are too large; what was scored before is kept. Give another model or adapter"
+        )
 
 
 def score_model(

@@ -143,7 +143,8 @@ class Checkpoint:
         if not self.path.is_file():
             return {}
         with _reading(self.path), safe_open(self.path, framework="pt") as stored:
-            return stored.metadata() or {"inputs": "{}", "progress": '{"step": 0}'}
+            told = stored.metadata() or {}
+            return told if {"inputs", "progress"} <= told.keys() else {"inputs": "{}", "progress": '{"step": 0}'}
 
     def load_best(self, model: Any, epoch: int) -> None:
         """Give a model the best epoch's adapter."""
@@ -205,7 +206,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "")
 def truncate_log(path: Path, steps: int) -> None:
     """Keep the lines of the log that belong to the first steps, those that the checkpoint holds."""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.is_file() else []:
         try:
             if json.loads(line)["step"] > steps:
                 break

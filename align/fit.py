@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from align.memory import memory_ends_in_one_message
 from align.parallel import end, leave, note, processes, run_launched
 from causal.cli import study_parser
 
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_launched(lambda: fit(arguments))
 
 
+@memory_ends_in_one_message()
 def fit(arguments: argparse.Namespace) -> None:
     """Train the model and the rivals asked for that are trained, then measure all and make the others."""
     from align.locks import at_work
@@ -166,14 +168,10 @@ def train_label(
 
 def measure_tuned(planned: Planned, name: str) -> None:
     """Measure a trained label, unless that is done; its checkpoint has served its purpose then."""
-    from align.measure import measure_inputs, measure_model
-    from align.models import folder_fingerprint, load_model, model_fingerprint
+    from align.measure import measure_once
 
-    study, run, label = planned.study, planned.run, planned.label
-    adapter = run.model(label) / "adapter"
-    inputs = measure_inputs(study, run, name, model_fingerprint(name) + folder_fingerprint(adapter))
-    if not run.is_done(f"measure/{label}", inputs):
-        measure_model(study, run, label, load_model(name, adapter), inputs)
+    run, label = planned.run, planned.label
+    measure_once(planned.study, run, name, label, run.model(label) / "adapter")
     planned.checkpoint.remove()
 
 

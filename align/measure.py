@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from align.memory import memory_ends_in_one_message
 from causal.cli import run_command, study_parser
 
 if TYPE_CHECKING:
@@ -33,25 +35,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(lambda: measure(arguments))
 
 
+@memory_ends_in_one_message()
 def measure(arguments: argparse.Namespace) -> None:
     """Check, load, measure, write, unless the same inputs were measured under this label before."""
     from align.locks import at_work
 
     study, run, name = open_run(arguments)
-    adapter = Path(arguments.adapter) if arguments.adapter else None
+    adapter = _adapter(arguments.adapter)
     with at_work(run, [arguments.label]):
         refuse_trained(run, arguments.label)
-        _measure(study, run, name, arguments.label, adapter)
+        measure_once(study, run, name, arguments.label, adapter)
     say_result(run, arguments.label)
 
 
-def _measure(study: Study, run: Run, name: str, label: str, adapter: Path | None) -> None:
-    from align.models import folder_fingerprint, load_model, model_fingerprint
+def _adapter(given: str | None) -> Path | None:
+    from causal.errors import InputError
 
-    fingerprint = model_fingerprint(name) + (folder_fingerprint(adapter) if adapter and adapter.is_dir() else "")
+    if given == "":
+        raise InputError("--adapter is empty; give an adapter's folder, or leave the option out for the model alone")
+    return None if given is None else Path(given)
+
+
+def measure_once(study: Study, run: Run, name: str, label: str, adapter: Path | None = None) -> None:
+    """Measure a model under a label, unless that is done.
+
+    Raises
+    ------
+    InputError
+        The model or the adapter is not there or cannot be loaded, or a question cannot be asked.
+    """
+    from align.models import folder_fingerprint, load_model, model_fingerprint, require_adapter
+
+    fingerprint = model_fingerprint(name)
+    if adapter is not None:
+        require_adapter(adapter)
+        fingerprint += folder_fingerprint(adapter)
     inputs = measure_inputs(study, run, name, fingerprint)
     if run.is_done(f"measure/{label}", inputs):
         print(f"{label}: kept, measured before with the same study, model and prompt")
+        shutil.rmtree(run.model(label) / "parts", ignore_errors=True)  # of one that was killed when all was written
     else:
         measure_model(study, run, label, load_model(name, adapter), inputs)
 
@@ -79,11 +101,14 @@ def open_run(arguments: argparse.Namespace) -> tuple[Study, Run, str]:
 
 
 def refuse_trained(run: Run, label: str, instead: str = "choose another --label") -> None:
-    """Raise `InputError` if a label is a tuned model's, whose tables belong to its adapter."""
+    """Raise `InputError` if a label is a tuned model's, complete or not, whose tables belong to its adapter."""
+    from align.checkpoints import Checkpoint
     from causal.errors import InputError
 
     if run.inputs(f"fit/{label}"):
         raise InputError(f"label {label} is a model that align.fit trained in {run.path}; {instead}")
+    if (state := Checkpoint(run.model(label) / "checkpoint", "").path).is_file():
+        raise InputError(f"label {label} is a model that align.fit has begun to train ({state}); {instead}")
 
 
 def refuse_measured(run: Run, label: str, instead: str = "choose another --label") -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from causal.errors import RunError
 
 _TOLD = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -29,3 +33,19 @@ def out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in _TOLD)
+
+
+@contextmanager
+def memory_ends_in_one_message() -> Iterator[None]:
+    """Turn an error that says that memory ran out, wherever it did, into a `RunError`; others pass."""
+    try:
+        yield
+    except RunError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise RunError(
+            "memory ran out. Finished work is kept: free some, or take a smaller model, fewer personas "
+            "(effects.granularity) or a smaller fit.lora.rank, and run the command again"
+        ) from error

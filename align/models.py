@@ -53,14 +53,11 @@ class Loaded:
         In evaluation mode, float32 on CPU and bfloat16 on CUDA.
     tokenizer : PreTrainedTokenizerBase
         A fast tokenizer (offsets are needed).
-    fingerprint : str
-        SHA-256 of weights, configuration and tokenizer files, or of the hub id.
     """
 
     name: str
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    fingerprint: str
 
 
 def locate_model(name: str) -> str:
@@ -146,11 +143,9 @@ def load_model(name: str, adapter: Path | None = None, on_host: bool = False) ->
     if not tokenizer.is_fast:
         raise InputError(f"model {name!r} has no fast tokenizer, whose character offsets are needed; convert it first")
     model.requires_grad_(False)
-    fingerprint = model_fingerprint(name)
     if adapter is not None:
         model = _with_adapter(model, adapter)
-        fingerprint += folder_fingerprint(adapter)
-    return Loaded(name, model.eval(), tokenizer, fingerprint)
+    return Loaded(name, model.eval(), tokenizer)
 
 
 def _loaded(located: str, on_host: bool) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, dict[str, Any]]:
@@ -180,9 +175,12 @@ def _loaded(located: str, on_host: bool) -> tuple[PreTrainedTokenizerBase, PreTr
 
 def _unloadable() -> tuple[type[Exception], ...]:
     """Return what transformers and peft raise on files that are not whole, or not what they should be, or warn of."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    return OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, SafetensorError, UserWarning
+    said = OSError, ValueError, ImportError, RuntimeError, MemoryError, SafetensorError, UserWarning
+    # of a configuration that holds other kinds of values than it should
+    return *said, LookupError, TypeError, AttributeError, ArithmeticError, StrictDataclassError
 
 
 def _require_whole(name: str, missing: Iterable[str], mismatched: Iterable[tuple[Any, ...]]) -> None:
@@ -204,31 +202,65 @@ def _shape(size: Iterable[int]) -> str:
     return " x ".join(map(str, size))
 
 
-def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
-    """Put an adapter on a model: all of its weights, from safetensors, and only one that changes the model's layers."""
+def require_adapter(adapter: Path) -> None:
+    """Raise `InputError` unless a folder holds an adapter's configuration and its weights as safetensors."""
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         if not (adapter / file).is_file():
             raise InputError(
                 f"adapter folder {adapter} holds no {file}; give a folder written by align.fit or peft (weights in "
                 "other files, such as adapter_model.bin, are not read: save them with peft as safetensors)"
             )
+
+
+def _with_adapter(model: PreTrainedModel, adapter: Path) -> Any:
+    """Put an adapter on a model: all of its weights, from safetensors, and only one that changes the model's layers."""
+    require_adapter(adapter)
     from peft import PeftConfig, PeftModel
 
     try:
         kind = PeftConfig.from_pretrained(str(adapter))
-        if not kind.is_prompt_learning:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", ".*missing adapter keys")
-                warnings.filterwarnings("ignore", PEFT_DEPRECATION, FutureWarning)
-                return PeftModel.from_pretrained(model, str(adapter))
+        if beside := _beside_layers(kind):
+            raise InputError(
+                f"adapter {adapter} {beside}, which would be left out when the model is scored; give a LoRA adapter"
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*missing adapter keys")
+            warnings.filterwarnings("ignore", PEFT_DEPRECATION, FutureWarning)
+            tuned = PeftModel.from_pretrained(model, str(adapter))
+        unused = _unused(tuned, adapter)
+    except InputError:
+        raise
     except _unloadable() as error:
         if out_of_memory(error):
             raise RunError(f"out of memory while loading adapter {adapter}; free memory") from error
         raise InputError(f"adapter {adapter} does not fit this model: {_on_one_line(error)}") from error
-    raise InputError(
-        f"adapter {adapter} learnt a prompt ({kind.peft_type.value}), not changes to the model's layers, and "
-        "would be left out when the model is scored; give a LoRA adapter"
-    )
+    if unused:
+        raise InputError(
+            f"adapter {adapter} does not fit this model: {len(unused)} of its weights belong to no layer that its "
+            f"adapter_config.json changes here: {_some(unused)}; give the model that it was trained on"
+        )
+    return tuned
+
+
+def _beside_layers(kind: Any) -> str | None:
+    """Return what an adapter does outside the model's layers, if it does; tries go past that."""
+    if kind.is_prompt_learning:
+        return f"learnt a prompt ({kind.peft_type.value}), not changes to the model's layers"
+    if getattr(kind, "alora_invocation_tokens", None):
+        return "is an activated LoRA, which peft switches on where it finds certain tokens (alora_invocation_tokens)"
+    if kind.peft_type.value in ("XLORA", "POLY"):
+        return f"mixes adapters anew for every input ({kind.peft_type.value})"
+    return None
+
+
+def _unused(tuned: Any, adapter: Path) -> list[str]:
+    """Return the names of an adapter's weights that the model did not take."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    taken = get_peft_model_state_dict(tuned, save_embedding_layers=True)
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as stored:
+        return sorted(set(stored.keys()) - set(taken))
 
 
 def _on_one_line(error: Exception) -> str:

@@ -139,6 +139,8 @@ def make_rivals(
     measure_tuned : callable
         Measures a trained rival, unless that is done.
     """
+    from align.measure import measure_once
+
     if not names:
         return
     rivals = [name for name in RIVALS if name in (*run.rivals(), *names) and name != label]
@@ -148,20 +150,9 @@ def make_rivals(
         if name in TRAINED:
             measure_tuned(name)
         elif name in MEASURED:
-            _measure(variant(study, name), VariantRun(run.path, study), model, name)
+            measure_once(variant(study, name), VariantRun(run.path, study), model, name)
         else:
             _compute(study, run, model, name)
-
-
-def _measure(study: Study, run: Run, model: str, label: str) -> None:
-    from align.measure import measure_inputs, measure_model
-    from align.models import load_model, model_fingerprint
-
-    inputs = measure_inputs(study, run, model, model_fingerprint(model))
-    if run.is_done(f"measure/{label}", inputs):
-        print(f"{label}: kept, measured before with the same study, model and prompt")
-    else:
-        measure_model(study, run, label, load_model(model), inputs)
 
 
 def _compute(study: Study, run: Run, model: str, label: str) -> None:

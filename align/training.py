@@ -218,14 +218,15 @@ OTHERWISE = "Lower fit.learning_rate or set fit.clip, and train anew with --resu
 def _require_finite(
     lines: Sequence[dict[str, Any]], norm: float, step: Step, names: str, checkpoint: Checkpoint
 ) -> None:
+    too = f", from {checkpoint.path} too" if checkpoint.path.is_file() else ""
     for what, value, where in (
         *(("loss", line["loss"], line["question"]) for line in lines),
         ("gradient", norm, names),
     ):
         if not math.isfinite(value):
             raise RunError(
-                f"the {what} is {value} at step {step.number} ({where}); the same command would end here again, from "
-                f"{checkpoint.path} too. {OTHERWISE}"
+                f"the {what} is {value} at step {step.number} ({where}); the same command would end here again{too}. "
+                f"{OTHERWISE}"
             )
 
 

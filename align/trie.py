@@ -34,12 +34,6 @@ class Trie:
     sequences: int
 
     @property
-    def attention(self) -> np.ndarray:
-        """Boolean mask of shape (nodes, nodes): True where the row's node sees the column's."""
-        k = np.arange(len(self.ids))
-        return (k[None, :] <= k[:, None]) & (k[:, None] < self.end[None, :])
-
-    @property
     def trunk(self) -> int:
         """Number of first nodes that every sequence runs through."""
         alone = (self.end == len(self.ids)) & (self.depth == np.arange(len(self.ids)))

@@ -108,7 +108,7 @@ class FitSettings(Strict):
     batch: int = Field(default=1, ge=1)
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     checkpoint_activations: Literal["auto", "always", "never"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     lora: LoraSettings = LoraSettings()
     held_out: HeldOut = HeldOut()
     early_stopping: EarlyStopping | None = None

@@ -195,8 +195,8 @@ class Run:
         """Wait until no other process changes the manifest, so that two at work on two labels lose no step."""
         from filelock import FileLock
 
-        labels = self.path / "models"
-        return FileLock(labels / ".manifest.lock") if labels.is_dir() else nullcontext()
+        labels = self.path / "models"  # labels have locks there too, .<label>.lock
+        return FileLock(labels / ".lock") if labels.is_dir() else nullcontext()
 
     def require_survey(self, study: Study) -> None:
         """Raise `InputError` unless the survey's tables are there and belong to this version of the study."""
@@ -213,8 +213,8 @@ class Run:
                 f"the survey effects in {self.path} are of {whose[0]}, and by fit.held_out.respondents they should be "
                 f"of {whose[1]}; {again} again, with the same key"
             )
-        if asked and not self.training_effects.is_file():
+        learnt = [path for path in (self.training_effects, self.training_distributions) if not path.is_file()]
+        if asked and learnt:
             raise InputError(
-                f"{self.training_effects} is missing, from which training learns (fit.held_out.respondents); {again} "
-                "again"
+                f"{learnt[0]} is missing, from which training learns (fit.held_out.respondents); {again} again"
             )

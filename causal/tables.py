@@ -75,7 +75,11 @@ def toggles_fingerprint(path: Path, attributes: Sequence[str]) -> str:
     """
     who = ["country", "question", "attribute", "reference", "treated", *attributes]
     ends, sizes = ["p_reference", "p_treated"], ["n_eff_reference", "n_eff_treated", "std_error"]
-    table = pd.read_parquet(path, columns=[*who, *ends, *sizes, "estimator", "granularity", "supported"])
+    try:
+        table = pd.read_parquet(path, columns=[*who, *ends, *sizes, "estimator", "granularity", "supported"])
+    except (pa.ArrowInvalid, OSError) as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(f"{path} is no readable effects table: {said}; run python -m causal.audit again") from error
     cells = estimated_by(table)
     rows = cells[(cells["granularity"] == cells["granularity"].max()) & cells["supported"]]
     digest = hashlib.sha256()

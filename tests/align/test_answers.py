@@ -24,7 +24,7 @@ def test_what_was_scored_in_another_precision_is_scored_anew(study, tiny, keys, 
     fine = score_model(study, tiny, keys, who, folder, {}).scores
     again = score_model(study, tiny, keys, who, folder, {}).scores
     assert all((again[key] == fine[key]).all() for key in keys)
-    coarse = Loaded("coarse", make_llama(len(tiny.tokenizer)).bfloat16(), tiny.tokenizer, "")
+    coarse = Loaded("coarse", make_llama(len(tiny.tokenizer)).bfloat16(), tiny.tokenizer)
     other = score_model(study, coarse, keys, who, folder, {}).scores
     assert all((other[key] != fine[key]).any() for key in keys)
 
@@ -55,7 +55,7 @@ def test_a_prompt_too_long_is_found_before_anything_is_scored(study, tiny, keys,
 def test_the_page_on_method_makes_a_world_around_a_model(tiny, tmp_path, monkeypatch, make_llama):
     page = (Path(__file__).parents[2] / "docs" / "method.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    model = Loaded("tiny", make_llama(len(tiny.tokenizer), 4096), tiny.tokenizer, "")
+    model = Loaded("tiny", make_llama(len(tiny.tokenizer), 4096), tiny.tokenizer)
     monkeypatch.setattr(models, "load_model", lambda name: model)
     names = {"folder": tmp_path / "world"}
     exec(code, names)  # noqa: S102

@@ -571,3 +571,38 @@ def test_kill_9_and_resume_ends_bitwise_equal(run, argv, schedule, steps):
     whole, cut = (run.model(label) / "adapter" / "adapter_model.safetensors" for label in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
     assert (run.model("cut") / "train.jsonl").read_text() == (run.model("whole") / "train.jsonl").read_text()
+
+
+@pytest.mark.parametrize("damage", ["cut", "another table"])
+def test_damaged_effects_of_the_survey_are_one_message(run, argv, capsys, damage):
+    path = run.survey_effects
+    path.write_bytes(path.read_bytes()[:500] if damage == "cut" else run.survey_distributions.read_bytes())
+    assert main(argv) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "survey_effects.parquet is no readable effects table" in said
+
+
+def test_the_cells_of_the_training_half_are_not_replaced_by_those_one_is_judged_by(run, argv, capsys):
+    halves = ["--set", "fit.held_out.respondents=half"]
+    assert audit([argv[0], "--out", str(run.path), *halves]) == 0
+    run.training_distributions.unlink()
+    capsys.readouterr()
+    assert main([*argv, *halves, "--label", "mine", "--baselines", "marginal"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "training_distributions.parquet is missing" in said
+
+
+def test_memory_that_runs_out_while_scoring_is_one_message(run, argv, monkeypatch, capsys):
+    import torch
+
+    def full(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("align.evaluation.evaluate", full)
+    assert main(argv) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("failed: memory ran out. Finished work is kept")
+
+
+def test_a_seed_too_large_for_the_generator_is_refused_at_once(argv, capsys):
+    assert main([*argv, "--set", f"fit.seed={2**64}"]) == 2
+    assert "fit.seed" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from align import engine
 from align.measure import main
 from causal.tables import read_distributions, read_effects
 
@@ -91,6 +92,8 @@ def bad_folder(tmp_path):
         (["--model", "./no/such"], "no model './no/such'"),
         (["--model", bad_folder], "holds no config.json"),
         (["--adapter", bad_folder], "holds no adapter_config.json"),
+        (["--adapter", "./no/such"], "holds no adapter_config.json"),
+        (["--adapter", ""], "--adapter is empty"),
         (["--label", "../up"], "use letters"),
         (["--set", "survey.missing=[99]"], "the study changed since the survey effects"),
         (["--set", "name=another"], "holds the run of study 'tiny'"),
@@ -215,3 +218,78 @@ def test_off_options_hold_one_minus_the_probability_of_all_options(study, folder
     worst = table.loc[table["off_option"].idxmax()]
     told = f"mean {table['off_option'].mean():.3f}, worst {worst['off_option']:.3f} ({worst['country']}, "
     assert f"probability off the options: {told}{worst['question']})" in capsys.readouterr().out
+
+
+def test_a_label_whose_training_has_begun_is_not_measured(run, argv, capsys):
+    state = run.model("base") / "checkpoint" / "state.safetensors"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"steps of a training")
+    assert main(argv) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "label base is a model that align.fit has begun to train" in said
+    assert "choose another --label" in said
+    assert state.is_file()
+
+
+def test_a_label_may_be_called_as_a_file_of_the_run(run, argv):
+    assert main([*argv, "--label", "manifest"]) == 0
+    assert run.inputs("measure/manifest")
+
+
+def test_what_a_kill_at_the_very_end_left_is_removed(run, argv, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        patched.setattr("align.parts.Parts.remove", lambda self: None)
+        assert main(argv) == 0
+    assert (run.model("base") / "parts").is_dir()
+    assert main(argv) == 0
+    assert "base: kept" in capsys.readouterr().out
+    assert not (run.model("base") / "parts").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_anywhere_is_one_message(argv, monkeypatch, capsys, error):
+    def full(*given):
+        raise error
+
+    monkeypatch.setattr("align.measure.measure_model", full)
+    assert main(argv) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("failed: memory ran out. Finished work is kept")
+
+
+def test_other_errors_are_not_taken_for_memory(argv, monkeypatch):
+    def broken(*given):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("align.measure.measure_model", broken)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        main(argv)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
+def test_probabilities_that_are_no_numbers_are_one_message(run, argv, monkeypatch, capsys, wrong):
+    """Of one persona in the middle, whom the comparison with scoring one by one does not look at."""
+    plainly, asked = engine.Engine.score, []
+
+    def score(self, pack):
+        found = plainly(self, pack)
+        asked.extend(pack)
+        if len(asked) > 1:
+            found[-1] = np.array(found[-1])
+            found[-1][1] = wrong
+        return found
+
+    monkeypatch.setattr(engine.Engine, "score", score)
+    monkeypatch.setattr("align.answers.WINDOW", 1)
+    assert main(argv) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert f"not finite (question {asked[-1].question}, {asked[-1].country})" in told
+    assert not run.inputs("measure/base")
+    assert (run.model("base") / "parts").is_dir(), "what was scored before is kept"

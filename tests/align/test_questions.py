@@ -78,6 +78,6 @@ def test_every_question_is_held_against_the_context_before_the_first_is_asked(st
 
 def test_a_model_without_chat_template_is_asked_in_plain_text(study, make_tokenizer, make_llama):
     tokenizer = make_tokenizer(chat=False)
-    loaded = Loaded("plain", make_llama(len(tokenizer)), tokenizer, "")
+    loaded = Loaded("plain", make_llama(len(tokenizer)), tokenizer)
     asked = ask(study, loaded, "NO", "trust", [{"gender": "woman"}])
     assert tokenizer.decode(asked.encoded[0][0].ids).endswith("Answer: A")

@@ -174,7 +174,7 @@ def test_a_temperature_that_is_as_far_as_one_looks_is_said(run, argv, study, mon
     base = survey.assign(p=p / p.groupby(cell).transform("sum"))
     path = run.model("base") / "distributions.parquet"
     write_table(base, path, distributions_schema(list(study.attributes)))
-    monkeypatch.setattr("align.rivals._measure", lambda *_: None)
+    monkeypatch.setattr("align.measure.measure_once", lambda *_: None)
     monkeypatch.setattr("align.rivals._write", lambda *_: None)
     make_rivals(study, run, "no model", "mine", ("base", "temperature"), lambda _: None)
     assert said in capsys.readouterr().out

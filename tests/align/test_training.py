@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from align.checkpoints import Checkpoint, adapter_weights
+from align.checkpoints import Checkpoint, adapter_weights, truncate_log
 from align.evaluation import evaluate, objectives, validate
 from align.fit import fit_inputs, prepare
 from align.models import load_model
@@ -469,6 +469,23 @@ def test_another_runs_checkpoint_is_neither_resumed_nor_overwritten(study, items
     assert (mine.path.read_bytes(), mine.log.read_bytes()) == before
     mine.remove()
     assert not mine.folder.exists()
+
+
+def test_a_state_that_says_nothing_of_its_inputs_is_another_training_s(study, items, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    train(lora(study), items, settings(), state(tmp_path), lambda *_: None)
+    path = state(tmp_path).path
+    save_file(load_file(path), path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match="0 steps of an unfinished training with other inputs"):
+        state(tmp_path, fit={"seed": 0}).refuse_others()
+
+
+def test_a_log_that_is_no_text_is_cut_off_there(tmp_path):
+    log = tmp_path / "train.jsonl"
+    log.write_bytes(b'{"step": 1}\n\xff\xfe\n{"step": 2}\n')
+    truncate_log(log, 2)
+    assert log.read_bytes() == b'{"step": 1}\n'
 
 
 def test_a_damaged_checkpoint_does_not_stand_in_the_way_of_a_complete_training(tmp_path):
