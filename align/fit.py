@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from causal.study import Study
 
 
-Before = dict[tuple[tuple[str, bytes], ...], "dict[str, Scores]"]
-"""Scores of one model without an adapter by part, by what it was judged by: each item's part and hash."""
+class Before(dict[tuple[tuple[str, bytes], ...], "dict[str, Scores]"]):
+    """Scores of one model without an adapter by part, by each item's part and hash (`Item.judged_by`)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def fit(arguments: argparse.Namespace) -> None:
     with at_work(run, (label, *rivals), among):
         todo = among.together(lambda: _to_train(study, run, name, label, rivals, arguments.resume))
         asked = among.together(lambda: prompted(study, rivals))
-        before: Before = {}
+        before = Before()
         for own in todo.values():
             train_label(own, name, asked, arguments.resume, among, before)
         leave()
@@ -148,7 +148,7 @@ def train_label(
         ``never`` to begin anew.
     among : Processes
         Who shares the work.
-    before : dict
+    before : Before
         The model's scores without an adapter, which are added where they are new: rivals are judged by the same.
     """
     from align.measure import require_all_askable

@@ -152,7 +152,7 @@ def run_fold(
 
     path = STUDIES / f"{survey}.yaml"
     found: dict[str, np.ndarray] = {}
-    before: Before = {}
+    before = Before()
     for name in candidates:
         words = overrides(survey, unseen, CANDIDATES[name], epochs, seed)
         study, run = Study.load(path, words), Run(folder)
